@@ -1,0 +1,22 @@
+//! Who signed in.
+
+use std::{fmt, sync::Arc};
+
+/// The store's key of an account.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AccountId(pub i64);
+
+/// The proven authorization identity of a session (RFC 4954 §4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// The account that signed in.
+    pub account: AccountId,
+    /// Its login name, in prepared form.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}

@@ -1,0 +1,194 @@
+//! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11).
+
+use super::{Mailbox, command::parse_size, xtext};
+
+/// Why a parameter was refused. The keyword is in upper case and safe to echo.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParameterError {
+    /// Not one that is offered (555).
+    #[error("parameter {0} not supported")]
+    Unknown(String),
+    /// Offered, but its value is missing, wrong or not wanted (501).
+    #[error("bad value for parameter {0}")]
+    BadValue(&'static str),
+    /// Given before (501).
+    #[error("parameter {0} given twice")]
+    Twice(&'static str),
+}
+
+/// What BODY= may say (RFC 6152).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BodyParameter {
+    /// 7BIT.
+    SevenBit,
+    /// 8BITMIME.
+    EightBitMime,
+}
+
+/// The AUTH= parameter: who handed the message in, in the client's words (RFC 4954 §5).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Submitter {
+    /// `<>`: unknown or not vouched for.
+    Unknown,
+    /// A mailbox.
+    Mailbox(Mailbox),
+}
+
+/// Every MAIL parameter that is offered.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct MailParameters {
+    /// SIZE=, in octets (RFC 1870).
+    pub size_octets: Option<u64>,
+    /// BODY=.
+    pub body: Option<BodyParameter>,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// AUTH=. Read, and not relied upon: the session knows who signed in.
+    pub auth: Option<Submitter>,
+}
+
+impl MailParameters {
+    /// Reads the parameters behind a reverse-path.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be taken, as [`ParameterError`].
+    pub fn parse(text: &str) -> Result<Self, ParameterError> {
+        let mut parameters = MailParameters::default();
+        for (keyword, value) in words(text) {
+            match keyword.to_ascii_uppercase().as_str() {
+                "SIZE" => set(
+                    &mut parameters.size_octets,
+                    "SIZE",
+                    value.and_then(parse_size),
+                )?,
+                "BODY" => set(&mut parameters.body, "BODY", value.and_then(body))?,
+                "AUTH" => set(&mut parameters.auth, "AUTH", value.and_then(submitter))?,
+                "SMTPUTF8" => {
+                    if value.is_some() {
+                        return Err(ParameterError::BadValue("SMTPUTF8"));
+                    }
+                    if std::mem::replace(&mut parameters.smtputf8, true) {
+                        return Err(ParameterError::Twice("SMTPUTF8"));
+                    }
+                }
+                _ => return Err(unknown(keyword)),
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+/// Reads the parameters behind a forward-path: none is offered.
+///
+/// # Errors
+/// [`ParameterError::Unknown`] for the first one there is.
+pub fn parse_rcpt_parameters(text: &str) -> Result<(), ParameterError> {
+    match words(text).next() {
+        None => Ok(()),
+        Some((keyword, _)) => Err(unknown(keyword)),
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    text.split_ascii_whitespace()
+        .map(|word| match word.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (word, None),
+        })
+}
+
+fn set<T>(
+    slot: &mut Option<T>,
+    keyword: &'static str,
+    value: Option<T>,
+) -> Result<(), ParameterError> {
+    if slot.is_some() {
+        return Err(ParameterError::Twice(keyword));
+    }
+    *slot = Some(value.ok_or(ParameterError::BadValue(keyword))?);
+    Ok(())
+}
+
+fn unknown(keyword: &str) -> ParameterError {
+    /// Octets of a stranger's keyword that a reply repeats.
+    const ECHO_MAX: usize = 40;
+    let safe = keyword
+        .chars()
+        .map(|c| if c.is_ascii_graphic() { c } else { '?' });
+    ParameterError::Unknown(safe.take(ECHO_MAX).collect())
+}
+
+fn body(value: &str) -> Option<BodyParameter> {
+    if value.eq_ignore_ascii_case("7BIT") {
+        Some(BodyParameter::SevenBit)
+    } else if value.eq_ignore_ascii_case("8BITMIME") {
+        Some(BodyParameter::EightBitMime)
+    } else {
+        None
+    }
+}
+
+fn submitter(value: &str) -> Option<Submitter> {
+    /// RFC 4954 §3 allows the whole parameter 500 octets.
+    const VALUE_MAX: usize = 495;
+    if value.is_empty() || value.len() > VALUE_MAX {
+        return None;
+    }
+    let text = String::from_utf8(xtext::decode(value)?).ok()?;
+    if text == "<>" {
+        return Some(Submitter::Unknown);
+    }
+    Some(match Mailbox::parse(&text) {
+        Ok(mailbox) => Submitter::Mailbox(mailbox),
+        // Whoever it names, it is not proved: as good as unknown (RFC 4954 §5).
+        Err(_) => Submitter::Unknown,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R1870-3b, R6152-3a, R6531-3.4b, R4954-3b, R4954-5a, R5321-4.1.1.11a.
+    #[test]
+    fn mail_parameters() {
+        let all = MailParameters::parse("size=10 Body=8bitmime SMTPUTF8 AUTH=<>").unwrap();
+        assert_eq!(all.size_octets, Some(10));
+        assert_eq!(all.body, Some(BodyParameter::EightBitMime));
+        assert!(all.smtputf8);
+        assert_eq!(all.auth, Some(Submitter::Unknown));
+        let auth = |text| MailParameters::parse(text).map(|p| p.auth.unwrap());
+        let alice = Mailbox::parse("a@b.c").unwrap();
+        assert_eq!(auth("AUTH=a+40b.c"), Ok(Submitter::Mailbox(alice)));
+        assert!(MailParameters::parse(&format!("AUTH={}", "x".repeat(480))).is_ok());
+        assert_eq!(MailParameters::parse(""), Ok(MailParameters::default()));
+
+        use ParameterError::{BadValue, Twice, Unknown};
+        for (text, error) in [
+            ("FOO=1", Unknown("FOO".into())),
+            ("RET=FULL", Unknown("RET".into())),
+            ("REQUIRETLS", Unknown("REQUIRETLS".into())),
+            ("é", Unknown("?".into())),
+            ("SIZE", BadValue("SIZE")),
+            ("SIZE=", BadValue("SIZE")),
+            ("SIZE=-1", BadValue("SIZE")),
+            ("SIZE=123456789012345678901", BadValue("SIZE")),
+            ("SIZE=1 SIZE=1", Twice("SIZE")),
+            ("BODY=FOO", BadValue("BODY")),
+            ("BODY=BINARYMIME", BadValue("BODY")),
+            ("BODY=7BIT BODY=7BIT", Twice("BODY")),
+            ("SMTPUTF8=1", BadValue("SMTPUTF8")),
+            ("SMTPUTF8 SMTPUTF8", Twice("SMTPUTF8")),
+            ("AUTH=a+4", BadValue("AUTH")),
+            ("AUTH=", BadValue("AUTH")),
+        ] {
+            assert_eq!(MailParameters::parse(text), Err(error), "{text}");
+        }
+        assert_eq!(
+            MailParameters::parse("SIZE=99999999999999999999")
+                .unwrap()
+                .size_octets,
+            Some(u64::MAX)
+        );
+    }
+}
