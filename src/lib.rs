@@ -38,4 +38,6 @@
 #![warn(missing_docs)]
 
 pub mod envelope;
+pub mod sasl;
+pub mod session;
 pub mod smtp;

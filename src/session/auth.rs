@@ -1,0 +1,119 @@
+//! AUTH (RFC 4954): from the command to the question whether the credentials are good.
+
+use crate::{
+    envelope::Moment,
+    sasl::{self, Exchange, Mechanism, Step},
+    smtp::Reply,
+};
+
+use super::{Asking, Phase, Question, Session, SignInVerdict, replies};
+
+/// An exchange under way. A fresh one for each AUTH (S17).
+#[derive(Debug)]
+pub(super) struct SignIn {
+    mechanism: Mechanism,
+    exchange: Exchange,
+    pub(super) began: Moment,
+}
+
+impl Session {
+    pub(super) fn auth(&mut self, argument: &str) {
+        if self.identity.is_some() {
+            return self.refuse(replies::already_signed_in());
+        }
+        if !self.hello.as_ref().is_some_and(|hello| hello.extended) {
+            return self.refuse(replies::send_ehlo_first());
+        }
+        if self.counters.sign_in_failures >= self.options.sign_in_failures {
+            return self.give_up(replies::too_many_sign_ins(&self.options));
+        }
+        let mut words = argument.split_ascii_whitespace();
+        let (name, initial, surplus) = (words.next(), words.next(), words.next());
+        let Some(name) = name.filter(|_| surplus.is_none()) else {
+            return self.refuse(replies::auth_usage());
+        };
+        let Some(mechanism) = Mechanism::parse(name) else {
+            return self.refuse(replies::unknown_mechanism());
+        };
+        let decoded = match initial {
+            None => None,
+            // An empty initial response, as opposed to none (RFC 4954 §4).
+            Some("=") => Some(Vec::new()),
+            Some(text) => match sasl::decode_base64(text.as_bytes()) {
+                Some(octets) => Some(octets),
+                None => return self.sign_in_failed(replies::not_base64()),
+            },
+        };
+        let began = self.clocks.touched;
+        let (exchange, step) = Exchange::start(mechanism, decoded.as_deref());
+        wipe(decoded);
+        self.take_step(
+            SignIn {
+                mechanism,
+                exchange,
+                began,
+            },
+            step,
+        );
+    }
+
+    /// A line of the exchange, whatever it says: a command here is simply no base64.
+    pub(super) fn response(&mut self, line: &[u8]) {
+        let Phase::SignIn(sign_in) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return self.close();
+        };
+        if line == b"*" {
+            return self.sign_in_failed(replies::sign_in_cancelled());
+        }
+        let Some(response) = sasl::decode_base64(line) else {
+            return self.sign_in_failed(replies::not_base64());
+        };
+        let mut sign_in = *sign_in;
+        let step = sign_in.exchange.respond(&response);
+        wipe(Some(response));
+        self.take_step(sign_in, step);
+    }
+
+    fn take_step(&mut self, sign_in: SignIn, step: Step) {
+        match step {
+            Step::Challenge(challenge) => {
+                self.phase = Phase::SignIn(Box::new(sign_in));
+                self.send(Reply::bare(334, sasl::encode_base64(&challenge)));
+            }
+            Step::Done(credentials) => {
+                let mechanism = sign_in.mechanism;
+                self.ask(
+                    Asking::SignIn,
+                    Question::SignIn {
+                        mechanism,
+                        credentials,
+                    },
+                );
+            }
+            Step::Failed => self.sign_in_failed(replies::sign_in_refused()),
+        }
+    }
+
+    fn sign_in_failed(&mut self, reply: Reply) {
+        self.counters.sign_in_failures += 1;
+        self.refuse(reply);
+    }
+
+    pub(super) fn signed_in(&mut self, verdict: SignInVerdict) {
+        match verdict {
+            SignInVerdict::Granted(identity) => {
+                self.identity = Some(identity);
+                self.counters.sign_in_failures = 0;
+                self.send(replies::signed_in());
+            }
+            SignInVerdict::Refused => self.sign_in_failed(replies::sign_in_refused()),
+            SignInVerdict::Throttled => self.sign_in_failed(replies::sign_in_throttled()),
+            SignInVerdict::Unavailable => self.send(replies::sign_in_unavailable()),
+        }
+    }
+}
+
+/// Overwrites a decoded response: it may hold a password.
+fn wipe(octets: Option<Vec<u8>>) {
+    drop(octets.map(zeroize::Zeroizing::new));
+}

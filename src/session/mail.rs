@@ -1,0 +1,88 @@
+//! MAIL (RFC 5321 §4.1.1.2): opens a transaction.
+
+use crate::{
+    envelope::BodyType,
+    smtp::{AddressError, BodyParameter, MailParameters, PathArgument, Reply, ReversePath},
+};
+
+use super::{Asking, Phase, Question, SenderVerdict, Session, Transaction, replies};
+
+impl Session {
+    pub(super) fn mail(&mut self, argument: &str) {
+        let Some(by) = self.identity.clone() else {
+            return self.refuse(replies::sign_in_first());
+        };
+        if let Phase::Envelope(transaction) = &self.phase {
+            let failed = transaction.failed;
+            return self.refuse(if failed {
+                replies::message_ended()
+            } else {
+                replies::mail_already_given()
+            });
+        }
+        if self.hello.is_none() {
+            return self.refuse(replies::send_ehlo_first());
+        }
+        // Refused ones count too (RFC 9422 §4.1).
+        self.counters.mails = self.counters.mails.saturating_add(1);
+        if self.counters.mails > self.options.messages {
+            return self.give_up(replies::too_many_messages(&self.options));
+        }
+        let (sender, parameters) = match parse(argument) {
+            Ok(parsed) => parsed,
+            Err(reply) => return self.refuse(reply),
+        };
+        if let Some(mailbox) = sender.mailbox() {
+            if !parameters.smtputf8 && !mailbox.is_ascii() {
+                return self.send(replies::sender_needs_smtputf8());
+            }
+            if !mailbox.domain().is_fully_qualified() {
+                return self.send(replies::sender_not_qualified());
+            }
+        }
+        if parameters
+            .size_octets
+            .is_some_and(|size| size > self.options.message_size)
+        {
+            return self.send(replies::message_too_big(&self.options));
+        }
+        let body = match parameters.body {
+            Some(BodyParameter::EightBitMime) => BodyType::EightBitMime,
+            Some(BodyParameter::SevenBit) | None => BodyType::SevenBit,
+        };
+        let size_octets = parameters.size_octets;
+        let question = Question::Sender {
+            by,
+            sender: sender.clone(),
+            size_octets,
+        };
+        let transaction = Transaction::new(sender, body, parameters.smtputf8);
+        self.ask(Asking::Sender(Box::new(transaction)), question);
+    }
+
+    pub(super) fn sender_decided(&mut self, transaction: Box<Transaction>, verdict: SenderVerdict) {
+        let sender = &transaction.envelope.sender;
+        let reply = match verdict {
+            SenderVerdict::Granted => {
+                let reply = replies::sender_ok(sender);
+                self.phase = Phase::Envelope(transaction);
+                reply
+            }
+            SenderVerdict::NotYours => replies::sender_not_yours(sender),
+            SenderVerdict::NoRoom => replies::no_room(),
+            SenderVerdict::Unavailable => replies::rights_unavailable(),
+        };
+        self.send(reply);
+    }
+}
+
+fn parse(argument: &str) -> Result<(ReversePath, MailParameters), Reply> {
+    let argument = PathArgument::parse(argument, "FROM").ok_or_else(replies::mail_usage)?;
+    let sender = ReversePath::parse(argument.path).map_err(|error| match error {
+        AddressError::PathTooLong { .. } => replies::sender_too_long(),
+        _ => replies::bad_sender(),
+    })?;
+    let parameters = MailParameters::parse(argument.parameters)
+        .map_err(|error| replies::bad_parameter("MAIL", &error))?;
+    Ok((sender, parameters))
+}

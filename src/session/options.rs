@@ -1,0 +1,57 @@
+//! How a session is set up.
+
+use std::time::Duration;
+
+use crate::{
+    envelope::TlsFacts,
+    smtp::{BareLf, Domain, Mailbox},
+};
+
+/// How the connection stands as the session begins.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// Port 587 before STARTTLS.
+    Plain,
+    /// Port 465 after its handshake, or port 587 after STARTTLS.
+    Secure(TlsFacts),
+}
+
+/// Settings of a session, the same for every connection until a reload.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our own name in the greeting, the answer to EHLO, 221 and 421 (RFC 5321 §4.2).
+    pub hostname: Domain,
+    /// Octets of a message at most, said in EHLO (RFC 1870); at least 65,536.
+    pub message_size: u64,
+    /// RCPT commands in one transaction at most, refused ones counted (RFC 9422 §4.2); at least 100.
+    pub recipients: usize,
+    /// MAIL commands in one session at most, refused ones counted (RFC 9422 §4.1); 1 to 999,999.
+    pub messages: u32,
+    /// Unknown, misplaced and malformed commands that are borne; the next one ends the session.
+    pub errors: u32,
+    /// Failed sign-ins that are borne; a further AUTH ends the session (RFC 4954 §9: not below 3).
+    pub sign_in_failures: u32,
+    /// What is done with a bare LF in content.
+    pub bare_lf: BareLf,
+    /// Where mail for `<Postmaster>` goes (RFC 5321 §4.5.1).
+    pub postmaster: Mailbox,
+    /// Text behind the host name in the greeting.
+    pub greeting: String,
+    /// How a person reaches the operator; shown by HELP.
+    pub contact: String,
+    /// Silence between commands (RFC 5321 §4.5.3.2.7 asks for at least 300 s).
+    ///
+    /// Counted anew from each command line, not from each octet.
+    pub idle: Duration,
+    /// From the first octet of a command line to its end.
+    pub line: Duration,
+    /// Silence inside mail data.
+    pub data: Duration,
+    /// Octets a second that mail data must reach, counted over the whole of it beyond one
+    /// `data`; 0 asks for none.
+    pub data_rate: u32,
+    /// From AUTH to its last response.
+    pub sign_in: Duration,
+    /// A whole session, but for content under way.
+    pub session: Duration,
+}

@@ -1,0 +1,95 @@
+//! RCPT (RFC 5321 §4.1.1.3): adds a recipient.
+
+use crate::smtp::{AddressError, ForwardPath, Mailbox, PathArgument, Reply, parse_rcpt_parameters};
+
+use super::{Asking, Phase, Question, RecipientVerdict, Session, Transaction, replies};
+
+impl Session {
+    pub(super) fn rcpt(&mut self, argument: &str) {
+        let Some(by) = self.identity.clone() else {
+            return self.refuse(replies::sign_in_first());
+        };
+        let Phase::Envelope(transaction) = &mut self.phase else {
+            return self.refuse(replies::send_mail_first());
+        };
+        if transaction.failed {
+            return self.refuse(replies::message_ended());
+        }
+        if transaction.chunks.is_some() {
+            return self.refuse(replies::continue_with_bdat());
+        }
+        if transaction.rcpt_commands >= self.options.recipients {
+            return self.send(replies::too_many_recipients());
+        }
+        transaction.rcpt_commands += 1;
+        let path = match parse(argument) {
+            Ok(path) => path,
+            Err(reply) => return self.refuse(reply),
+        };
+        let mailbox = match path {
+            ForwardPath::Postmaster => self.options.postmaster.clone(),
+            ForwardPath::Mailbox(mailbox) => mailbox,
+        };
+        if !transaction.envelope.smtputf8 && !mailbox.is_ascii() {
+            return self.send(replies::recipient_needs_smtputf8());
+        }
+        if !mailbox.domain().is_fully_qualified() {
+            return self.send(replies::recipient_not_qualified());
+        }
+        let key = mailbox.key();
+        if transaction
+            .envelope
+            .recipients
+            .iter()
+            .any(|known| known.key() == key)
+        {
+            // Taken again and delivered once.
+            return self.send(replies::recipient_ok(&mailbox));
+        }
+        let Phase::Envelope(transaction) = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return self.close();
+        };
+        let question = Question::Recipient {
+            by,
+            recipient: mailbox.clone(),
+        };
+        self.ask(Asking::Recipient(transaction, mailbox), question);
+    }
+
+    pub(super) fn recipient_decided(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        mailbox: Mailbox,
+        verdict: RecipientVerdict,
+    ) {
+        let reply = match verdict {
+            RecipientVerdict::Granted => replies::recipient_ok(&mailbox),
+            RecipientVerdict::NoSuchMailbox => replies::no_such_mailbox(),
+            RecipientVerdict::NoRoute => replies::no_route(&mailbox),
+            RecipientVerdict::Unavailable => replies::recipient_unavailable(),
+        };
+        if verdict == RecipientVerdict::Granted {
+            transaction.envelope.recipients.push(mailbox);
+        }
+        self.phase = Phase::Envelope(transaction);
+        self.send(reply);
+    }
+}
+
+fn parse(argument: &str) -> Result<ForwardPath, Reply> {
+    let argument = PathArgument::parse(argument, "TO").ok_or_else(replies::rcpt_usage)?;
+    let path = ForwardPath::parse(argument.path).map_err(|error| match error {
+        AddressError::PathTooLong { .. } => replies::recipient_too_long(),
+        _ => replies::bad_recipient(),
+    })?;
+    if let ForwardPath::Mailbox(mailbox) = &path {
+        let local = mailbox.local_part();
+        // Some programs encode the whole address as if it were a phrase; it would only bounce.
+        if local.starts_with("=?") && local.ends_with("?=") {
+            return Err(replies::recipient_is_encoded_word());
+        }
+    }
+    parse_rcpt_parameters(argument.parameters)
+        .map_err(|error| replies::bad_parameter("RCPT", &error))?;
+    Ok(path)
+}

@@ -1,0 +1,127 @@
+//! What a session says to its driver, and what the driver says back.
+
+use crate::{
+    envelope::{Envelope, Identity, QueueId},
+    sasl,
+    smtp::{Mailbox, Reply, ReversePath},
+};
+
+/// What the driver is to do next, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this reply; replies may be collected until `poll` gives nothing more.
+    Send(Reply),
+    /// The client asked for STARTTLS. Where further octets have already arrived, pass them to
+    /// `receive` and drop this; otherwise send the reply, upgrade, and call `secured`.
+    StartTls(Reply),
+    /// Decide, then `answer`. Nothing is read meanwhile.
+    Ask(Question),
+    /// Octets of the message under way, decoded; see [`ContentDecoder`](crate::smtp::ContentDecoder).
+    Content(Vec<u8>),
+    /// The message under way is void: drop what was handed on of it.
+    ContentAbort,
+    /// Send what is waiting and close.
+    Close,
+}
+
+/// What only the outside can decide.
+#[derive(Debug)]
+pub enum Question {
+    /// Are these somebody's credentials?
+    SignIn {
+        /// How they came.
+        mechanism: sasl::Mechanism,
+        /// Names and password.
+        credentials: sasl::Credentials,
+    },
+    /// May the account send as `sender` (always yes for `<>`), and is there room?
+    Sender {
+        /// Who asks.
+        by: Identity,
+        /// The reverse-path.
+        sender: ReversePath,
+        /// What SIZE= declared.
+        size_octets: Option<u64>,
+    },
+    /// Does a route take mail for this recipient?
+    Recipient {
+        /// Who asks.
+        by: Identity,
+        /// The recipient.
+        recipient: Mailbox,
+    },
+    /// The content is complete: the octets of every `Content` since the last message. Take
+    /// custody of it, or say why not.
+    Message {
+        /// Whose it is.
+        by: Identity,
+        /// Sender and recipients.
+        envelope: Envelope,
+    },
+}
+
+/// The answer to a [`Question`] of the same kind.
+#[derive(Debug)]
+#[must_use]
+pub enum Verdict {
+    /// To [`Question::SignIn`].
+    SignIn(SignInVerdict),
+    /// To [`Question::Sender`].
+    Sender(SenderVerdict),
+    /// To [`Question::Recipient`].
+    Recipient(RecipientVerdict),
+    /// To [`Question::Message`].
+    Message(MessageVerdict),
+}
+
+/// Whether somebody signed in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum SignInVerdict {
+    /// As this account.
+    Granted(Identity),
+    /// Unknown, wrong, disabled or not allowed: told apart by nobody (S26).
+    Refused,
+    /// Too many guesses from there, or at this name (S28).
+    Throttled,
+    /// The store or the hash workers cannot say now.
+    Unavailable,
+}
+
+/// Whether a reverse-path may be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum SenderVerdict {
+    /// It may.
+    Granted,
+    /// It does not belong to the account.
+    NotYours,
+    /// The spool has no room for the declared size.
+    NoRoom,
+    /// The account's rights cannot be read now.
+    Unavailable,
+}
+
+/// Whether a recipient is taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum RecipientVerdict {
+    /// It is.
+    Granted,
+    /// Its domain is ours and has no such mailbox.
+    NoSuchMailbox,
+    /// No route leads there.
+    NoRoute,
+    /// It cannot be said now.
+    Unavailable,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum MessageVerdict {
+    /// In custody: on stable storage under this name.
+    Accepted(QueueId),
+    /// Refused with this reply.
+    Refused(Reply),
+}
