@@ -1,3 +1,4 @@
 //! Tests from outside, linked once.
 
+mod session_properties;
 mod transcripts;

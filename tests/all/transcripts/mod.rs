@@ -1,7 +1,7 @@
 //! Dialogues as data: each file under `tests/transcripts/` claims something, names the requirement
 //! it shows, and plays against the bare session and against the running server on both ports.
 
-mod bare;
+pub mod bare;
 mod script;
 
 use script::Script;
