@@ -188,3 +188,10 @@ fn a_stopping_server_says_so() {
         "{sent}"
     );
 }
+
+/// Ten thousand idle sessions must not cost more than they need: beside the TLS record buffer a
+/// session is a few hundred octets, and it holds no buffer between commands.
+#[test]
+fn an_idle_session_is_small() {
+    assert!(size_of::<Session>() <= 448, "{} octets", size_of::<Session>());
+}
