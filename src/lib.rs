@@ -38,6 +38,8 @@
 #![warn(missing_docs)]
 
 pub mod envelope;
+pub mod message;
+pub mod policy;
 pub mod sasl;
 pub mod session;
 pub mod smtp;

@@ -1,8 +1,8 @@
 //! SASL mechanisms as step-by-step exchanges (RFC 4422): PLAIN (RFC 4616) and LOGIN.
 //!
-//! Octets go in, a [`Step`] comes out. The room knows no account and verifies nothing: what it hands
-//! on are names and a password, prepared (RFC 4013), that somebody else must check. A mechanism that
-//! is not in [`Mechanism::ALL`] cannot be reached (S15).
+//! Octets go in, a [`Step`] comes out. The room knows no account and verifies nothing: what it
+//! hands on are names and a password, prepared (RFC 4013), that somebody else must check. A
+//! mechanism that is not in [`Mechanism::ALL`] cannot be reached (S15).
 
 mod base64;
 mod exchange;

@@ -1,0 +1,192 @@
+//! The trace field that goes on top of an accepted message (RFC 5321 §4.4, RFC 8314 §4.3).
+
+use std::net::IpAddr;
+
+use crate::{
+    envelope::{QueueId, TlsFacts},
+    smtp::{Domain, Mailbox},
+};
+
+/// Octets of a line, where folding can keep to it (RFC 5322 §2.1.1).
+const LINE_GOAL: usize = 78;
+
+/// What the field tells. Every part is of a type that cannot hold CR, LF or NUL (S21).
+#[derive(Clone, Debug)]
+pub struct Trace<'a> {
+    /// Our own name, after `by`, and after `from` too unless `client` is told.
+    pub hostname: &'a Domain,
+    /// The client, where it is to be shown.
+    pub client: Option<Client>,
+    /// Facts of the channel; without them it was not encrypted.
+    pub tls: Option<&'a TlsFacts>,
+    /// The client asked for SMTPUTF8 (RFC 6531 §4.3).
+    pub smtputf8: bool,
+    /// The message's queue id.
+    pub id: &'a QueueId,
+    /// The recipient, where there is exactly one: more would tell them of each other.
+    pub only_recipient: Option<&'a Mailbox>,
+    /// As `date` writes it.
+    pub date: &'a str,
+}
+
+/// The client's own name and address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Client {
+    /// What it gave in EHLO, where that is a domain or an address literal.
+    pub name: Option<Domain>,
+    /// The address it connected from.
+    pub address: IpAddr,
+}
+
+impl Trace<'_> {
+    /// Appends the field with its CRLF.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut line = Folded { column: 0, out };
+        line.word("Received: from");
+        match &self.client {
+            None => line.word(&self.domain(self.hostname)),
+            Some(client) => {
+                let literal = match client.address.to_canonical() {
+                    IpAddr::V4(v4) => format!("[{v4}]"),
+                    IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
+                };
+                match &client.name {
+                    Some(name) => line.word(&self.domain(name)),
+                    None => line.word(&literal),
+                }
+                line.word(&format!("({literal})"));
+            }
+        }
+        line.clause("by", &self.domain(self.hostname));
+        line.clause(
+            "with",
+            match (self.smtputf8, self.tls.is_some()) {
+                (false, true) => "ESMTPSA",
+                (false, false) => "ESMTPA",
+                (true, true) => "UTF8SMTPSA",
+                (true, false) => "UTF8SMTPA",
+            },
+        );
+        line.clause("id", self.id.as_str());
+        if let Some(recipient) = self.only_recipient
+            && (self.smtputf8 || recipient.is_ascii())
+        {
+            line.clause("for", &format!("<{recipient}>"));
+        }
+        if let Some(tls) = self.tls {
+            line.clause("tls", tls.suite);
+            if let Some(group) = tls.group {
+                line.clause("group", group);
+            }
+        }
+        line.out.push(b';');
+        line.column += 1;
+        line.word(self.date);
+        line.out.extend_from_slice(b"\r\n");
+    }
+
+    /// A name beyond ASCII travels as such only where SMTPUTF8 allows it (RFC 6531 §3.7.3).
+    fn domain(&self, domain: &Domain) -> String {
+        if self.smtputf8 || domain.as_str().is_ascii() {
+            domain.as_str().to_owned()
+        } else {
+            domain.canonical()
+        }
+    }
+}
+
+struct Folded<'a> {
+    out: &'a mut Vec<u8>,
+    column: usize,
+}
+
+impl Folded<'_> {
+    fn clause(&mut self, name: &str, value: &str) {
+        self.word(&format!("{name} {value}"));
+    }
+
+    /// A piece that stays on one line, with a blank or a fold in front.
+    fn word(&mut self, text: &str) {
+        if self.column > 0 {
+            // One octet is left for the semicolon.
+            if self.column + 1 + text.len() + 1 > LINE_GOAL {
+                self.out.extend_from_slice(b"\r\n\t");
+                self.column = 1;
+            } else {
+                self.out.push(b' ');
+                self.column += 1;
+            }
+        }
+        self.out.extend_from_slice(text.as_bytes());
+        self.column += text.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::TlsVersion;
+
+    fn write(smtputf8: bool, recipient: Option<&str>, client: Option<Client>) -> String {
+        let recipient = recipient.map(|text| Mailbox::parse(text).unwrap());
+        let tls = TlsFacts {
+            version: TlsVersion::V13,
+            suite: "TLS_AES_256_GCM_SHA384",
+            group: Some("X25519MLKEM768"),
+            server_name: None,
+            resumed: false,
+        };
+        let mut out = Vec::new();
+        Trace {
+            hostname: &Domain::parse("mail.ours.example").unwrap(),
+            client,
+            tls: Some(&tls),
+            smtputf8,
+            id: &QueueId::new(ulid::Ulid(0)),
+            only_recipient: recipient.as_ref(),
+            date: "Thu, 28 May 2026 20:26:40 +0000",
+        }
+        .write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// R5321-4.4b, R5321-4.4d, R3848-2a, R6531-4.3a.
+    #[test]
+    fn the_field_has_its_clauses_and_short_lines() {
+        let plain = write(false, None, None);
+        assert_eq!(
+            plain,
+            "Received: from mail.ours.example by mail.ours.example with ESMTPSA\r\n\
+             \tid 00000000000000000000000000 tls TLS_AES_256_GCM_SHA384\r\n\
+             \tgroup X25519MLKEM768; Thu, 28 May 2026 20:26:40 +0000\r\n"
+        );
+        let one = write(true, Some("\u{fc}@b.example"), None);
+        assert!(one.contains(" for <\u{fc}@b.example>"), "{one}");
+        assert!(one.contains("with UTF8SMTPSA"), "{one}");
+        assert!(!write(false, Some("\u{fc}@b.example"), None).contains("for"));
+        assert!(one.lines().all(|line| line.len() <= LINE_GOAL));
+    }
+
+    /// R5321-4.4c, S21.
+    #[test]
+    fn the_client_is_shown_only_where_asked() {
+        let client = Client {
+            name: Domain::parse("laptop.example").ok(),
+            address: "::ffff:192.0.2.7".parse().unwrap(),
+        };
+        let shown = write(false, None, Some(client));
+        assert!(
+            shown.starts_with("Received: from laptop.example ([192.0.2.7])"),
+            "{shown}"
+        );
+        let nameless = Client {
+            name: None,
+            address: "2001:db8::7".parse().unwrap(),
+        };
+        let shown = write(false, None, Some(nameless));
+        assert!(
+            shown.starts_with("Received: from [IPv6:2001:db8::7] ([IPv6:2001:db8::7])"),
+            "{shown}"
+        );
+    }
+}

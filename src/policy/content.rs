@@ -1,0 +1,191 @@
+//! What a client is told when its message is not taken at the end of the data.
+//!
+//! Every fault of the content, every right that is missing and every failure of custody has one
+//! reply here (RFC 5321 §4.3.2, RFC 3463, RFC 6409 §6). Nothing here finds faults.
+
+use crate::{
+    message::{AddressFault, Fault},
+    smtp::{Mailbox, Reply},
+};
+
+/// Why a message without fault is not in custody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Storage {
+    /// Not enough room beside the reserve (S37).
+    Full,
+    /// The disk or the database failed.
+    Failed,
+}
+
+/// The reply to content with this fault.
+///
+/// Permanent in every case: the same octets will have the same fault again.
+pub fn refusal(fault: &Fault) -> Reply {
+    let content = |text: String| Reply::new(554, 6, 0, text);
+    match fault {
+        Fault::Empty => Reply::new(554, 6, 0, "Message is empty"),
+        // A limit of size like that of the whole message, so its code too (RFC 3463 §3.4).
+        Fault::SectionTooLarge { max } => Reply::new(
+            552,
+            3,
+            4,
+            format!("Header section is over the {max} octet limit"),
+        ),
+        Fault::TooManyFields { max } => Reply::new(
+            552,
+            3,
+            4,
+            format!("Header section is over the {max} field limit"),
+        ),
+        Fault::NotAField { line } => content(format!(
+            "Header line {line} is no header field, or the empty line before the text is missing"
+        )),
+        Fault::ContinuationFirst => Reply::new(554, 6, 0, "Header line 1 begins with a blank"),
+        Fault::FieldName { line } => {
+            content(format!("Header line {line}: field name is not valid"))
+        }
+        Fault::ControlCharacter => Reply::new(554, 6, 0, "Lines must end in CRLF"),
+        Fault::Duplicate { field } => {
+            content(format!("Header field {field}: must not occur twice"))
+        }
+        Fault::Addresses { field, problem } => content(format!(
+            "Header field {field}: {}",
+            address_problem(problem)
+        )),
+        Fault::SenderMissing => Reply::new(
+            554,
+            6,
+            0,
+            "Header field From: several mailboxes need a Sender field",
+        ),
+        Fault::Unqualified { field } => content(format!(
+            "Header field {field}: domain is not fully qualified"
+        )),
+        Fault::NotText { field } => {
+            content(format!("Header field {} is not valid text", short(field)))
+        }
+        Fault::Utf8Address { field } => {
+            Reply::new(554, 6, 7, format!("Address in {field} needs SMTPUTF8"))
+        }
+        Fault::Utf8Structured { field } => content(format!(
+            "Header field {}: UTF-8 header needs SMTPUTF8",
+            short(field)
+        )),
+        Fault::Looping { .. } => Reply::new(554, 4, 6, "Message is looping"),
+    }
+}
+
+/// The reply where the account may not use `address` in the envelope or a field (RFC 6409 §6.3).
+pub fn not_yours(address: &Mailbox) -> Reply {
+    Reply::new(550, 7, 1, format!("You may not send as {address}"))
+}
+
+/// The reply where the account was closed or removed since it signed in.
+pub fn account_closed() -> Reply {
+    Reply::new(550, 7, 1, "This account may not send mail")
+}
+
+/// The reply where we could not take custody; the client is to try again.
+pub fn custody(storage: Storage) -> Reply {
+    match storage {
+        Storage::Full => Reply::new(452, 3, 1, "Not enough storage, try again later"),
+        Storage::Failed => Reply::new(451, 3, 0, "Could not store the message, try again later"),
+    }
+}
+
+/// The reply where the account store or our own processing failed (S19).
+pub fn unavailable() -> Reply {
+    Reply::new(451, 3, 0, "Cannot process the message now, try again later")
+}
+
+fn address_problem(problem: &AddressFault) -> &'static str {
+    match problem {
+        AddressFault::NoMailbox => "no address is named",
+        AddressFault::Ambiguous => "address can be read in more than one way",
+        AddressFault::Unexpected { .. }
+        | AddressFault::Unclosed
+        | AddressFault::TooDeep
+        | AddressFault::Mailbox(_) => "address is not valid",
+    }
+}
+
+/// A field name from the network, no longer than a reply line bears.
+fn short(field: &str) -> &str {
+    let end = field
+        .char_indices()
+        .nth(60)
+        .map_or(field.len(), |(at, _)| at);
+    &field[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6409 §6, RFC 5321 §4.3.2.
+    #[test]
+    fn each_fault_has_its_reply() {
+        let field = || "X-Name".to_owned();
+        for (fault, expected) in [
+            (Fault::Empty, "554 5.6.0 Message is empty"),
+            (
+                Fault::SectionTooLarge { max: 9 },
+                "552 5.3.4 Header section is over the 9 octet limit",
+            ),
+            (
+                Fault::TooManyFields { max: 9 },
+                "552 5.3.4 Header section is over the 9 field limit",
+            ),
+            (
+                Fault::Duplicate { field: "From" },
+                "554 5.6.0 Header field From: must not occur twice",
+            ),
+            (
+                Fault::Unqualified { field: "From" },
+                "554 5.6.0 Header field From: domain is not fully qualified",
+            ),
+            (
+                Fault::NotText { field: field() },
+                "554 5.6.0 Header field X-Name is not valid text",
+            ),
+            (
+                Fault::Utf8Address { field: "To" },
+                "554 5.6.7 Address in To needs SMTPUTF8",
+            ),
+            (
+                Fault::Utf8Structured { field: field() },
+                "554 5.6.0 Header field X-Name: UTF-8 header needs SMTPUTF8",
+            ),
+            (Fault::Looping { max: 100 }, "554 5.4.6 Message is looping"),
+        ] {
+            assert_eq!(line(&refusal(&fault)), expected, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn failures_of_ours_are_transient_and_rights_are_not() {
+        let address = Mailbox::parse("boss@ours.example").unwrap();
+        for (reply, expected) in [
+            (
+                not_yours(&address),
+                "550 5.7.1 You may not send as boss@ours.example",
+            ),
+            (
+                custody(Storage::Full),
+                "452 4.3.1 Not enough storage, try again later",
+            ),
+            (
+                custody(Storage::Failed),
+                "451 4.3.0 Could not store the message, try again later",
+            ),
+        ] {
+            assert_eq!(line(&reply), expected);
+        }
+    }
+
+    fn line(reply: &Reply) -> String {
+        let mut octets = Vec::new();
+        reply.write(&mut octets);
+        String::from_utf8(octets).unwrap().trim_end().to_owned()
+    }
+}

@@ -1,0 +1,158 @@
+//! When to try a recipient again, and when to stop trying by oneself (RFC 5321 §4.5.4.1).
+//!
+//! A table in the form of a rule: the waits double from the first to the longest, so they go from
+//! minutes to hours. Pure: the time and the random octets of the jitter are arguments. It knows
+//! neither why an attempt was deferred nor what giving up leads to.
+
+use std::time::{Duration, SystemTime};
+
+/// The waits between attempts, and their end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Schedule {
+    /// Wait after the first attempt; default one minute.
+    pub first: Duration,
+    /// No wait is longer than this; default four hours.
+    pub longest: Duration,
+    /// Age of a message from which a recipient still deferred is given up; default five days
+    /// (RFC 5321 §4.5.4.1 asks for at least four to five).
+    pub give_up_after: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Schedule {
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(4 * 3600),
+            give_up_after: Duration::from_secs(5 * 24 * 3600),
+        }
+    }
+}
+
+/// What follows a deferred attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub enum Again {
+    /// Another attempt at this time, which is never in the past.
+    At(SystemTime),
+    /// The message has grown too old: no further attempt without an operator's word.
+    GiveUp,
+}
+
+impl Schedule {
+    /// What follows an attempt that was deferred at `now`.
+    ///
+    /// `attempts` counts the attempts made so far, this one included. The wait is shortened by up
+    /// to a quarter in proportion to `random`, so that messages deferred together part, and never
+    /// grows beyond [`Schedule::longest`]. The last attempt falls on the day of giving up itself.
+    /// A message from the future (the clock was stepped back) counts as fresh.
+    pub fn after(
+        &self,
+        received_at: SystemTime,
+        attempts: u32,
+        now: SystemTime,
+        random: u16,
+    ) -> Again {
+        let age = now.duration_since(received_at).unwrap_or_default();
+        if age >= self.give_up_after {
+            return Again::GiveUp;
+        }
+        let left = self.give_up_after - age;
+        let full = self.full_wait(attempts);
+        let wait = full - full / 4 * u32::from(random) / u32::from(u16::MAX);
+        Again::At(now + wait.max(Duration::from_secs(1)).min(left))
+    }
+
+    /// The wait after so many attempts, before jitter.
+    fn full_wait(&self, attempts: u32) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+    }
+
+    /// R5321-4.5.4b.
+    #[test]
+    fn waits_grow_from_a_minute_to_four_hours() {
+        for (attempts, minutes) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (4, 8),
+            (5, 16),
+            (6, 32),
+            (7, 64),
+            (8, 128),
+            (9, 240),
+            (10, 240),
+            (u32::MAX, 240),
+        ] {
+            assert_eq!(
+                Schedule::default().after(at(0), attempts, at(0), 0),
+                Again::At(at(minutes * 60)),
+                "after attempt {attempts}"
+            );
+        }
+    }
+
+    #[test]
+    fn jitter_takes_off_a_quarter_at_most() {
+        for (random, seconds) in [(0, 14_400), (u16::MAX / 2, 12_600), (u16::MAX, 10_800)] {
+            let Again::At(time) = Schedule::default().after(at(0), 20, at(0), random) else {
+                panic!("given up at once");
+            };
+            let wait = time.duration_since(at(0)).unwrap();
+            assert!(
+                wait.abs_diff(Duration::from_secs(seconds)) < Duration::from_secs(1),
+                "{random}"
+            );
+        }
+    }
+
+    /// R5321-4.5.4d.
+    #[test]
+    fn the_last_attempt_falls_on_the_end_of_five_days() {
+        let day = 24 * 3600;
+        for (age, expected) in [
+            (5 * day - 3600, Again::At(at(5 * day))),
+            (5 * day - 1, Again::At(at(5 * day))),
+            (5 * day, Again::GiveUp),
+            (50 * day, Again::GiveUp),
+        ] {
+            let again = Schedule::default().after(at(0), 40, at(age), 0);
+            assert_eq!(again, expected, "at age {age}");
+        }
+    }
+
+    #[test]
+    fn a_message_from_the_future_counts_as_fresh() {
+        let again = Schedule::default().after(at(9_999), 1, at(0), 0);
+        assert_eq!(again, Again::At(at(60)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_attempt_lies_ahead_and_within_the_longest_wait(
+            age in 0_u64..6 * 24 * 3600, attempts: u32, random: u16,
+        ) {
+            let schedule = Schedule::default();
+            match schedule.after(at(0), attempts, at(age), random) {
+                Again::At(time) => {
+                    prop_assert!(time > at(age));
+                    prop_assert!(time <= at(age) + schedule.longest);
+                    prop_assert!(time <= at(0) + schedule.give_up_after);
+                }
+                Again::GiveUp => prop_assert!(age >= 5 * 24 * 3600),
+            }
+        }
+    }
+}
