@@ -43,3 +43,4 @@ pub mod policy;
 pub mod sasl;
 pub mod session;
 pub mod smtp;
+pub mod store;

@@ -1,0 +1,612 @@
+//! SQL of domains, accounts, addresses and known networks.
+//!
+//! Knows nothing of passwords beyond the text of their hash, and folds no name: keys come in as
+//! they are compared. Every change is one short transaction, begun as a writer's, so that it can
+//! wait for another writer but never fails half-way for one.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::{Store, StoreError};
+use crate::{
+    envelope::AccountId,
+    policy::{sending::AddressPattern, throttle::Network},
+    smtp::{Domain, Mailbox},
+};
+
+/// Why an account or a domain was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is no account, domain or address of this name.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// There is one already.
+    #[error("{0} exists already")]
+    AlreadyExists(String),
+    /// Accounts have addresses in the domain.
+    #[error("domain {domain} is in use by {accounts} account(s)")]
+    InUse {
+        /// The domain.
+        domain: String,
+        /// How many accounts.
+        accounts: u64,
+    },
+    /// The address's domain is none that we send for.
+    #[error("domain {0} has not been added")]
+    UnknownDomain(String),
+    /// An account keeps its own address as long as it lives.
+    #[error("{0} is the account's own address")]
+    OwnAddress(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for AccountError {
+    fn from(error: sqlx::Error) -> Self {
+        AccountError::Store(error.into())
+    }
+}
+
+/// An account to be added.
+#[derive(Debug)]
+pub struct NewAccount<'a> {
+    /// Login name, prepared and folded.
+    pub name: &'a str,
+    /// PHC string.
+    pub password_hash: &'a SecretString,
+    /// Own address; the account may send as it from the start.
+    pub address: &'a Mailbox,
+}
+
+/// An account as stored.
+#[derive(Clone, Debug)]
+pub struct StoredAccount {
+    /// Key; never used again for another account.
+    pub id: AccountId,
+    /// Login name, prepared and folded.
+    pub name: String,
+    /// PHC string; wrapped because a leaked hash can be guessed at.
+    pub password_hash: SecretString,
+    /// Whether it may sign in and receive mail.
+    pub enabled: bool,
+    /// Own address.
+    pub address: Mailbox,
+    /// All that it may send as, its own address included, ordered by key.
+    pub patterns: Vec<AddressPattern>,
+    /// When it was added.
+    pub created_at: SystemTime,
+    /// When its password was last set by a person.
+    pub password_changed_at: SystemTime,
+}
+
+type Row = (i64, String, String, i64, String, i64, i64);
+
+impl Store {
+    /// Adds a domain.
+    ///
+    /// # Errors
+    /// [`AccountError::AlreadyExists`].
+    pub async fn add_domain(&self, domain: &Domain, now: SystemTime) -> Result<(), AccountError> {
+        let name = domain.canonical();
+        sqlx::query("INSERT INTO domains (name, created_at) VALUES ($1, $2)")
+            .bind(&name)
+            .bind(seconds(now))
+            .execute(self.writer())
+            .await
+            .map_err(|error| taken(error, &format!("domain {name}")))?;
+        Ok(())
+    }
+
+    /// All domains in canonical form, in alphabetical order.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn domains(&self) -> Result<Vec<String>, AccountError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM domains ORDER BY name")
+            .fetch_all(self.reader())
+            .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
+    /// Removes a domain that no account has an address in.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::InUse`].
+    pub async fn remove_domain(&self, domain: &Domain) -> Result<(), AccountError> {
+        let name = domain.canonical();
+        let mut change = self.change().await?;
+        let (accounts,): (i64,) = sqlx::query_as(
+            r#"
+            SELECT COUNT(DISTINCT account_id)
+              FROM account_addresses
+              JOIN domains USING (domain_id)
+             WHERE name = $1
+            "#,
+        )
+        .bind(&name)
+        .fetch_one(&mut *change)
+        .await?;
+        if accounts > 0 {
+            return Err(AccountError::InUse {
+                domain: name,
+                accounts: accounts.unsigned_abs(),
+            });
+        }
+        let done = sqlx::query("DELETE FROM domains WHERE name = $1")
+            .bind(&name)
+            .execute(&mut *change)
+            .await?;
+        touched_one(done.rows_affected(), || format!("domain {name}"))?;
+        Ok(change.commit().await?)
+    }
+
+    /// Adds an enabled account with its own address.
+    ///
+    /// # Errors
+    /// [`AccountError::AlreadyExists`], [`AccountError::UnknownDomain`].
+    pub async fn add_account(
+        &self,
+        account: NewAccount<'_>,
+        now: SystemTime,
+    ) -> Result<AccountId, AccountError> {
+        let mut change = self.change().await?;
+        let (id,): (i64,) = sqlx::query_as(
+            r#"
+            INSERT INTO accounts
+                   (name, password_hash, address, created_at, password_changed_at)
+            VALUES ($1, $2, $3, $4, $4)
+            RETURNING account_id
+            "#,
+        )
+        .bind(account.name)
+        .bind(account.password_hash.expose_secret())
+        .bind(account.address.to_string())
+        .bind(seconds(now))
+        .fetch_one(&mut *change)
+        .await
+        .map_err(|error| taken(error, &format!("account {}", account.name)))?;
+        let own = AddressPattern::Exact(account.address.clone());
+        insert_address(&mut change, AccountId(id), &own).await?;
+        change.commit().await?;
+        Ok(AccountId(id))
+    }
+
+    /// All accounts, by name.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn accounts(&self) -> Result<Vec<StoredAccount>, AccountError> {
+        let mut reader = self.reader().begin().await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            r#"
+            SELECT account_id, name, password_hash, enabled, address, created_at,
+                   password_changed_at
+              FROM accounts
+             ORDER BY name
+            "#,
+        )
+        .fetch_all(&mut *reader)
+        .await?;
+        let mut accounts = Vec::with_capacity(rows.len());
+        for row in rows {
+            accounts.push(whole(&mut reader, row).await?);
+        }
+        Ok(accounts)
+    }
+
+    /// The account of this login name, prepared and folded.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn account_by_name(&self, name: &str) -> Result<Option<StoredAccount>, AccountError> {
+        // One snapshot for the account and its addresses.
+        let mut reader = self.reader().begin().await?;
+        let row: Option<Row> = sqlx::query_as(
+            r#"
+            SELECT account_id, name, password_hash, enabled, address, created_at,
+                   password_changed_at
+              FROM accounts
+             WHERE name = $1
+            "#,
+        )
+        .bind(name)
+        .fetch_optional(&mut *reader)
+        .await?;
+        match row {
+            Some(row) => Ok(Some(whole(&mut reader, row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The account of this key.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn account_by_id(
+        &self,
+        id: AccountId,
+    ) -> Result<Option<StoredAccount>, AccountError> {
+        let mut reader = self.reader().begin().await?;
+        let row: Option<Row> = sqlx::query_as(
+            r#"
+            SELECT account_id, name, password_hash, enabled, address, created_at,
+                   password_changed_at
+              FROM accounts
+             WHERE account_id = $1
+            "#,
+        )
+        .bind(id.0)
+        .fetch_optional(&mut *reader)
+        .await?;
+        match row {
+            Some(row) => Ok(Some(whole(&mut reader, row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Sets an account's password.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn set_password(
+        &self,
+        name: &str,
+        hash: &SecretString,
+        now: SystemTime,
+    ) -> Result<(), AccountError> {
+        let done = sqlx::query(
+            r#"
+            UPDATE accounts
+               SET password_hash = $2, password_changed_at = $3
+             WHERE name = $1
+            "#,
+        )
+        .bind(name)
+        .bind(hash.expose_secret())
+        .bind(seconds(now))
+        .execute(self.writer())
+        .await?;
+        touched_one(done.rows_affected(), || format!("account {name}"))
+    }
+
+    /// Replaces the hash of an unchanged password by one with other parameters.
+    ///
+    /// Gives whether it did: not where the password was changed meanwhile.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn upgrade_hash(
+        &self,
+        id: AccountId,
+        old: &SecretString,
+        new: &SecretString,
+    ) -> Result<bool, AccountError> {
+        let done = sqlx::query(
+            r#"
+            UPDATE accounts
+               SET password_hash = $3
+             WHERE account_id = $1
+               AND password_hash = $2     -- else the password is a new one
+            "#,
+        )
+        .bind(id.0)
+        .bind(old.expose_secret())
+        .bind(new.expose_secret())
+        .execute(self.writer())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Lets an account sign in, or stops it.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AccountError> {
+        let done = sqlx::query("UPDATE accounts SET enabled = $2 WHERE name = $1")
+            .bind(name)
+            .bind(i64::from(enabled))
+            .execute(self.writer())
+            .await?;
+        touched_one(done.rows_affected(), || format!("account {name}"))
+    }
+
+    /// Removes an account with its addresses and known networks.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn remove_account(&self, name: &str) -> Result<(), AccountError> {
+        let done = sqlx::query("DELETE FROM accounts WHERE name = $1")
+            .bind(name)
+            .execute(self.writer())
+            .await?;
+        touched_one(done.rows_affected(), || format!("account {name}"))
+    }
+
+    /// Lets an account send as what `pattern` matches.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::AlreadyExists`], [`AccountError::UnknownDomain`].
+    pub async fn add_address(
+        &self,
+        name: &str,
+        pattern: &AddressPattern,
+    ) -> Result<(), AccountError> {
+        let mut change = self.change().await?;
+        let (id, _) = id_and_address(&mut change, name).await?;
+        insert_address(&mut change, id, pattern).await?;
+        Ok(change.commit().await?)
+    }
+
+    /// Takes an address away; the account's own stays.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`], [`AccountError::OwnAddress`].
+    pub async fn remove_address(
+        &self,
+        name: &str,
+        pattern: &AddressPattern,
+    ) -> Result<(), AccountError> {
+        let (kind, key) = (kind(pattern), pattern.key());
+        let mut change = self.change().await?;
+        let (id, own) = id_and_address(&mut change, name).await?;
+        if matches!(pattern, AddressPattern::Exact(_)) && own.folded_key() == key {
+            return Err(AccountError::OwnAddress(key));
+        }
+        let done = sqlx::query(
+            r#"
+            DELETE FROM account_addresses
+             WHERE account_id = $1
+               AND kind = $2
+               AND folded = $3
+            "#,
+        )
+        .bind(id.0)
+        .bind(kind)
+        .bind(&key)
+        .execute(&mut *change)
+        .await?;
+        touched_one(done.rows_affected(), || format!("address {key}"))?;
+        Ok(change.commit().await?)
+    }
+
+    /// Whether an enabled account has this mailbox as an exact address, or it is the postmaster of
+    /// one of our domains (RFC 5321 §4.5.1). `folded` is its [`Mailbox::folded_key`].
+    ///
+    /// A whole domain that an account may send as makes no mailboxes: else each typing mistake
+    /// would be one.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn has_mailbox(&self, folded: &str) -> Result<bool, AccountError> {
+        let (found,): (i64,) = sqlx::query_as(
+            r#"
+            SELECT EXISTS (
+                       SELECT 1
+                         FROM account_addresses
+                         JOIN accounts USING (account_id)
+                        WHERE folded = $1
+                          AND kind = 'exact'
+                          AND enabled = 1)
+                OR EXISTS (
+                       SELECT 1
+                         FROM domains
+                        WHERE 'postmaster@' || name = $1)
+            "#,
+        )
+        .bind(folded)
+        .fetch_one(self.reader())
+        .await?;
+        Ok(found != 0)
+    }
+
+    /// Notes that an account signed in well from `network`; the latest time stays.
+    ///
+    /// An account that is gone by now is no error.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn record_known_network(
+        &self,
+        id: AccountId,
+        network: Network,
+        now: SystemTime,
+    ) -> Result<(), AccountError> {
+        sqlx::query(
+            r#"
+            INSERT INTO known_networks (account_id, network, last_good_at)
+            SELECT account_id, $2, $3
+              FROM accounts
+             WHERE account_id = $1
+            ON CONFLICT (account_id, network)
+            DO UPDATE SET last_good_at = max(last_good_at, excluded.last_good_at)
+            "#,
+        )
+        .bind(id.0)
+        .bind(network.to_string())
+        .bind(seconds(now))
+        .execute(self.writer())
+        .await?;
+        Ok(())
+    }
+
+    /// The networks from which an account signed in well since `since`, the latest `most` of them.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn known_networks(
+        &self,
+        id: AccountId,
+        since: SystemTime,
+        most: u32,
+    ) -> Result<Vec<(Network, SystemTime)>, AccountError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            r#"
+            SELECT network, last_good_at
+              FROM known_networks
+             WHERE account_id = $1
+               AND last_good_at >= $2
+             ORDER BY last_good_at DESC
+             LIMIT $3
+            "#,
+        )
+        .bind(id.0)
+        .bind(seconds(since))
+        .bind(i64::from(most))
+        .fetch_all(self.reader())
+        .await?;
+        // A text that is no network helps nobody in; it goes when it is old enough.
+        Ok(rows
+            .into_iter()
+            .filter_map(|(network, at)| Some((network.parse().ok()?, time(at))))
+            .collect())
+    }
+
+    /// Forgets known networks not seen since `before`; gives how many.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn prune_known_networks(&self, before: SystemTime) -> Result<u64, AccountError> {
+        let done = sqlx::query("DELETE FROM known_networks WHERE last_good_at < $1")
+            .bind(seconds(before))
+            .execute(self.writer())
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Makes everything fail from here on.
+    #[cfg(test)]
+    pub(crate) async fn cut_off(&self) {
+        self.reader().close().await;
+        self.writer().close().await;
+    }
+
+    /// A change of several steps, begun as a writer's.
+    async fn change(&self) -> Result<Transaction<'static, Sqlite>, AccountError> {
+        Ok(self.writer().begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount, AccountError> {
+    let (id, name, password_hash, enabled, address, created_at, password_changed_at) = row;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        r#"
+        SELECT kind, address
+          FROM account_addresses
+         WHERE account_id = $1
+         ORDER BY folded, kind
+        "#,
+    )
+    .bind(id)
+    .fetch_all(reader)
+    .await?;
+    let mut patterns = Vec::with_capacity(rows.len());
+    for (kind, text) in rows {
+        patterns.push(match kind.as_str() {
+            "domain" => AddressPattern::Domain(Domain::parse(&text).map_err(|e| unread(&text, e))?),
+            _ => AddressPattern::Exact(mailbox(&text)?),
+        });
+    }
+    Ok(StoredAccount {
+        id: AccountId(id),
+        name,
+        password_hash: password_hash.into(),
+        enabled: enabled != 0,
+        address: mailbox(&address)?,
+        patterns,
+        created_at: time(created_at),
+        password_changed_at: time(password_changed_at),
+    })
+}
+
+async fn id_and_address(
+    change: &mut SqliteConnection,
+    name: &str,
+) -> Result<(AccountId, Mailbox), AccountError> {
+    let row: Option<(i64, String)> =
+        sqlx::query_as("SELECT account_id, address FROM accounts WHERE name = $1")
+            .bind(name)
+            .fetch_optional(change)
+            .await?;
+    match row {
+        Some((id, address)) => Ok((AccountId(id), mailbox(&address)?)),
+        None => Err(AccountError::NotFound(format!("account {name}"))),
+    }
+}
+
+async fn insert_address(
+    change: &mut SqliteConnection,
+    id: AccountId,
+    pattern: &AddressPattern,
+) -> Result<(), AccountError> {
+    let (domain, text) = match pattern {
+        AddressPattern::Exact(mailbox) => (mailbox.domain(), mailbox.to_string()),
+        AddressPattern::Domain(domain) => (domain, domain.to_string()),
+    };
+    let done = sqlx::query(
+        r#"
+        INSERT INTO account_addresses (account_id, kind, folded, address, domain_id)
+        SELECT $1, $2, $3, $4, domain_id
+          FROM domains
+         WHERE name = $5
+        "#,
+    )
+    .bind(id.0)
+    .bind(kind(pattern))
+    .bind(pattern.key())
+    .bind(text)
+    .bind(domain.canonical())
+    .execute(change)
+    .await
+    .map_err(|error| taken(error, &format!("address {}", pattern.key())))?;
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(AccountError::UnknownDomain(domain.canonical())),
+    }
+}
+
+fn kind(pattern: &AddressPattern) -> &'static str {
+    match pattern {
+        AddressPattern::Exact(_) => "exact",
+        AddressPattern::Domain(_) => "domain",
+    }
+}
+
+fn touched_one(rows: u64, what: impl FnOnce() -> String) -> Result<(), AccountError> {
+    match rows {
+        0 => Err(AccountError::NotFound(what())),
+        _ => Ok(()),
+    }
+}
+
+fn taken(error: sqlx::Error, what: &str) -> AccountError {
+    match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => {
+            AccountError::AlreadyExists(what.to_owned())
+        }
+        _ => error.into(),
+    }
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, AccountError> {
+    Mailbox::parse(text).map_err(|error| unread(text, error))
+}
+
+fn unread(text: &str, error: impl std::fmt::Display) -> AccountError {
+    StoreError::Database(format!("stored address {text:?}: {error}")).into()
+}
+
+fn seconds(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

@@ -1,0 +1,501 @@
+//! The group commit: new messages, outcomes and releases in one transaction and one call.
+//!
+//! The statements are constant and are prepared once. Rows travel as JSON arrays that `json_each`
+//! takes apart, content as one blob that `substr` cuts: so a batch of any size is one call to the
+//! thread that owns the connection, `BEGIN` and `COMMIT` included.
+
+use std::{fmt::Write, time::SystemTime};
+
+use sqlx::{Connection, Row, SqliteConnection, pool::PoolConnection};
+
+use super::{Incarnation, milliseconds};
+use crate::{
+    envelope::{AccountId, BodyType, Envelope, Outcome, QueueId},
+    store::{Store, StoreError},
+};
+
+/// A message as its rows need it.
+pub struct MessageRow<'a> {
+    /// Free, and greater than all before.
+    pub number: i64,
+    /// The queue id.
+    pub id: &'a QueueId,
+    /// Who submitted it.
+    pub account: Option<AccountId>,
+    /// Sender, recipients and options.
+    pub envelope: &'a Envelope,
+    /// The header section.
+    pub header: &'a [u8],
+    /// The body.
+    pub body: BodyRow<'a>,
+    /// When it came; its recipients are due from then.
+    pub received_at: SystemTime,
+    /// Whose claim it is born with.
+    pub claimed_by: Option<Incarnation>,
+}
+
+/// Where a body is.
+pub enum BodyRow<'a> {
+    /// In the row.
+    Inline(&'a [u8]),
+    /// In a file of the spool.
+    File {
+        /// Its name without a directory.
+        name: &'a str,
+        /// Its length.
+        octets: u64,
+    },
+}
+
+/// What is next for a recipient after an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Nothing: its row goes, and with the last one the message.
+    Done,
+    /// Due at this time.
+    At(SystemTime),
+    /// Held until an operator acts.
+    Held,
+}
+
+/// One attempt at one recipient.
+pub struct Record<'a> {
+    /// The message.
+    pub id: &'a QueueId,
+    /// The recipient's place in the envelope.
+    pub recipient: u32,
+    /// Where it was taken, for the history.
+    pub next_hop: &'a str,
+    /// Start of the attempt.
+    pub started_at: SystemTime,
+    /// End of the attempt.
+    pub ended_at: SystemTime,
+    /// What became of it.
+    pub outcome: &'a Outcome,
+    /// What is next.
+    pub next: Next,
+}
+
+/// Everything that one transaction is to make durable.
+#[derive(Debug)]
+pub struct Batch {
+    messages: Rows,
+    recipients: Rows,
+    records: Rows,
+    releases: Rows,
+    /// Headers and bodies, end to end.
+    contents: Vec<u8>,
+    /// Number and queue id of the first message: whether it is there tells whether all are.
+    first: Option<(i64, String)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch::with_capacity(0)
+    }
+}
+
+impl Batch {
+    /// An empty batch with room for so many octets of content.
+    pub fn with_capacity(octets: usize) -> Self {
+        // SQLite takes an empty blob for NULL in places, so this one never is.
+        let mut contents = Vec::with_capacity(octets + 1);
+        contents.push(0);
+        Batch {
+            messages: Rows::default(),
+            recipients: Rows::default(),
+            records: Rows::default(),
+            releases: Rows::default(),
+            contents,
+            first: None,
+        }
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.records.is_empty() && self.releases.is_empty()
+    }
+
+    /// Adds a message with its recipients and its content.
+    pub fn message(&mut self, row: &MessageRow<'_>) {
+        let envelope = row.envelope;
+        let received_at = milliseconds(row.received_at);
+        let (header_at, header_octets) = self.content(row.header);
+        let (body_at, body_octets, file) = match row.body {
+            BodyRow::Inline(octets) => {
+                let (at, octets) = self.content(octets);
+                (at, octets as u64, None)
+            }
+            BodyRow::File { name, octets } => (0, octets, Some(name)),
+        };
+        self.messages
+            .row()
+            .number(row.number)
+            .text(row.id.as_str())
+            .optional(row.account.map(|account| account.0))
+            .address(envelope.sender.mailbox())
+            .text(match envelope.body {
+                BodyType::SevenBit => "7bit",
+                BodyType::EightBitMime => "8bitmime",
+            })
+            .number(i64::from(envelope.smtputf8))
+            .number(header_octets as u64 + body_octets)
+            .number(received_at)
+            .number(header_at)
+            .number(header_octets)
+            .number(body_at)
+            .number(body_octets)
+            .optional_text(file)
+            .end();
+        for (number, address) in envelope.recipients.iter().enumerate() {
+            self.recipients
+                .row()
+                .number(row.number)
+                .number(number)
+                .address(Some(address))
+                .number(received_at)
+                .optional(row.claimed_by.map(|incarnation| incarnation.0))
+                .end();
+        }
+        if self.first.is_none() {
+            self.first = Some((row.number, row.id.as_str().to_owned()));
+        }
+    }
+
+    /// Adds the outcome of an attempt.
+    pub fn record(&mut self, record: &Record<'_>) {
+        let (outcome, code, text) = match record.outcome {
+            Outcome::Delivered(text) => ("delivered", None, text),
+            Outcome::Deferred(status) => ("deferred", Some(status.code), &status.text),
+            Outcome::Failed(status) => ("failed", Some(status.code), &status.text),
+        };
+        let ended_at = milliseconds(record.ended_at);
+        let (next, at) = match record.next {
+            Next::Done => ("done", ended_at),
+            Next::At(at) => ("due", milliseconds(at)),
+            Next::Held => ("held", ended_at),
+        };
+        self.records
+            .row()
+            .text(record.id.as_str())
+            .number(record.recipient)
+            .text(next)
+            .number(at)
+            .text(record.next_hop)
+            .number(milliseconds(record.started_at))
+            .number(ended_at)
+            .text(outcome)
+            .optional_text(code.map(|code| code.to_string()).as_deref())
+            .text(&text[..text.floor_char_boundary(TEXT_OCTETS)])
+            .end();
+    }
+
+    /// Gives the claimed recipients of a message back.
+    pub fn release(&mut self, id: &QueueId) {
+        self.releases.row().text(id.as_str()).end();
+    }
+
+    /// Appends content; returns its place as `substr` counts, and its length.
+    fn content(&mut self, octets: &[u8]) -> (usize, usize) {
+        let at = self.contents.len() + 1;
+        self.contents.extend_from_slice(octets);
+        (at, octets.len())
+    }
+}
+
+/// What a commit did besides what it was asked.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Body files of messages that have left the queue: nobody needs them.
+    pub ended_files: Vec<String>,
+}
+
+impl Store {
+    /// Makes a batch durable, all of it or nothing.
+    ///
+    /// # Errors
+    /// Nothing of the batch is in the database, and nothing of it comes back after a crash as long
+    /// as the disk took the one write that this makes over the traces of the failed one.
+    pub async fn commit(
+        &self,
+        batch: Batch,
+        incarnation: Incarnation,
+    ) -> Result<Committed, StoreError> {
+        let first = batch.first;
+        let only_messages = batch.records.is_empty() && batch.releases.is_empty();
+        let mut connection = self.writer().acquire().await?;
+        let statement = if only_messages { ACCEPT } else { EVERYTHING };
+        let mut query = sqlx::query(statement)
+            .bind(batch.messages.finish())
+            .bind(batch.contents)
+            .bind(batch.recipients.finish());
+        if !only_messages {
+            query = query
+                .bind(batch.records.finish())
+                .bind(batch.releases.finish());
+        }
+        let done = query.fetch_all(&mut *connection).await;
+        match done {
+            Ok(rows) => {
+                let files = rows.iter().map(|row| row.try_get(0));
+                Ok(Committed {
+                    ended_files: files.collect::<Result<_, _>>()?,
+                })
+            }
+            Err(error) => {
+                self.undo(connection, incarnation, first, error.into())
+                    .await
+            }
+        }
+    }
+
+    /// Clears up after a failed transaction, and finds out whether it failed.
+    ///
+    /// The transaction may still be open, hence `ROLLBACK` first (its own result tells nothing:
+    /// SQLite has already rolled back after some errors). A `COMMIT` whose sync failed may also
+    /// have left a whole transaction in the log, which SQLite does not show but would find after a
+    /// crash. Writing another one puts it over that place, and the chain of checksums breaks there
+    /// for good. Where the disk does not take even that, the message was refused and may yet be
+    /// found after a crash: its sender has it twice at worst.
+    pub(super) async fn undo(
+        &self,
+        mut connection: PoolConnection<sqlx::Sqlite>,
+        incarnation: Incarnation,
+        first: Option<(i64, String)>,
+        error: StoreError,
+    ) -> Result<Committed, StoreError> {
+        let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+        match error {
+            // It did not begin.
+            StoreError::Busy | StoreError::Closed => return Err(error),
+            // A descriptor on which a sync failed is not believed again (S4).
+            StoreError::Io(_) => {
+                let _ = connection.detach().close_hard().await;
+                connection = match self.writer().acquire().await {
+                    Ok(connection) => connection,
+                    Err(_) => return Err(error),
+                };
+            }
+            _ => {}
+        }
+        match overwrite(&mut connection, incarnation, first).await {
+            // The rows are there: what failed came after the commit.
+            Ok(true) => Ok(Committed::default()),
+            Ok(false) => Err(error),
+            Err(second) => {
+                tracing::warn!(%error, %second, "database connection dropped after an error");
+                // Its state is unknown; the pool makes a new one for the next batch.
+                let _ = connection.detach().close_hard().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Writes over the place of a failed transaction; tells whether its first message is there.
+async fn overwrite(
+    connection: &mut SqliteConnection,
+    incarnation: Incarnation,
+    first: Option<(i64, String)>,
+) -> Result<bool, StoreError> {
+    // A millisecond more, because SQLite does not write a row that stays as it is.
+    sqlx::query("UPDATE nodes SET seen_at = seen_at + 1 WHERE incarnation = $1")
+        .bind(incarnation.0)
+        .execute(&mut *connection)
+        .await?;
+    let Some((number, id)) = first else {
+        return Ok(false);
+    };
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM messages WHERE number = $1 AND id = $2")
+            .bind(number)
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    Ok(found.is_some())
+}
+
+/// Of a next hop's reply we keep this much.
+const TEXT_OCTETS: usize = 1024;
+
+/// A JSON array of arrays under construction.
+#[derive(Debug, Default)]
+struct Rows(String);
+
+impl Rows {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn row(&mut self) -> &mut Self {
+        self.0.push_str(if self.0.is_empty() { "[[" } else { ",[" });
+        self
+    }
+
+    fn number(&mut self, number: impl std::fmt::Display) -> &mut Self {
+        self.comma();
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, "{number}");
+        self
+    }
+
+    fn optional(&mut self, number: Option<i64>) -> &mut Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.null(),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.comma();
+        self.0.push('"');
+        for c in text.chars() {
+            match c {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                c if c < ' ' => {
+                    let _ = write!(self.0, "\\u{:04x}", u32::from(c));
+                }
+                c => self.0.push(c),
+            }
+        }
+        self.0.push('"');
+        self
+    }
+
+    fn optional_text(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.null(),
+        }
+    }
+
+    /// The mailbox, or the empty string for none.
+    fn address(&mut self, mailbox: Option<&crate::smtp::Mailbox>) -> &mut Self {
+        match mailbox {
+            Some(mailbox) => self.text(&mailbox.to_string()),
+            None => self.text(""),
+        }
+    }
+
+    fn null(&mut self) -> &mut Self {
+        self.comma();
+        self.0.push_str("null");
+        self
+    }
+
+    fn comma(&mut self) {
+        if !self.0.ends_with('[') {
+            self.0.push(',');
+        }
+    }
+
+    fn end(&mut self) {
+        self.0.push(']');
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push_str(if self.0.is_empty() { "[]" } else { "]" });
+        self.0
+    }
+}
+
+/// `$1` messages, `$2` contents, `$3` recipients.
+///
+/// Not `?1`: sqlx takes the gaps that a statement leaves for parameters of their own.
+macro_rules! accept {
+    () => {
+        r#"
+        BEGIN IMMEDIATE;
+
+        INSERT INTO messages
+               (number, id, account, sender, body_type, smtputf8, size_octets, received_at)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
+               value ->> 4, value ->> 5, value ->> 6, value ->> 7
+          FROM json_each($1);
+
+        INSERT INTO contents (message, header, body, body_file, body_octets)
+        SELECT value ->> 0,
+               substr($2, value ->> 8, value ->> 9),
+               CASE WHEN value ->> 12 IS NULL
+                    THEN substr($2, value ->> 10, value ->> 11)
+               END,
+               value ->> 12,
+               value ->> 11
+          FROM json_each($1);
+
+        INSERT INTO recipients (message, number, address, status, next_attempt_at, claimed_by)
+        SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4
+          FROM json_each($3);
+        "#
+    };
+}
+
+/// `$4` records, `$5` releases.
+macro_rules! settle {
+    () => {
+        r#"
+        INSERT INTO attempts
+               (message_id, recipient, address, next_hop,
+                started_at, ended_at, outcome, code, text)
+        SELECT m.id, r.number, r.address, j.value ->> 4,
+               j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
+          FROM json_each($4) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
+         WHERE j.value ->> 2 <> 'done'
+            OR r.attempts > 0;              -- delivered at once: the log has it
+
+        DELETE FROM recipients
+         WHERE (message, number) IN
+               (SELECT m.number, j.value ->> 1
+                  FROM json_each($4) AS j
+                 CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                 WHERE j.value ->> 2 = 'done');
+
+        -- An update through the key: UPDATE … FROM walks the whole table first.
+        INSERT INTO recipients
+               (message, number, address, status, next_attempt_at, attempts, last_code, last_text)
+        SELECT r.message, r.number, r.address, j.value ->> 2, j.value ->> 3,
+               r.attempts + 1, j.value ->> 8, j.value ->> 9
+          FROM json_each($4) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
+         WHERE j.value ->> 2 <> 'done'
+           AND r.status <> 'aside'
+            ON CONFLICT (message, number) DO UPDATE
+           SET status = excluded.status,
+               next_attempt_at = excluded.next_attempt_at,
+               claimed_by = NULL,
+               attempts = excluded.attempts,
+               last_code = excluded.last_code,
+               last_text = excluded.last_text;
+
+        SELECT body_file
+          FROM contents
+         WHERE message IN (SELECT m.number
+                             FROM json_each($4) AS j
+                            CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                            WHERE j.value ->> 2 = 'done')
+           AND body_file IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = contents.message);
+
+        DELETE FROM messages
+         WHERE number IN (SELECT m.number
+                            FROM json_each($4) AS j
+                           CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                           WHERE j.value ->> 2 = 'done')
+           AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = messages.number);
+
+        UPDATE recipients
+           SET claimed_by = NULL
+         WHERE message IN (SELECT m.number
+                             FROM json_each($5) AS j
+                            CROSS JOIN messages AS m ON m.id = j.value ->> 0)
+           AND claimed_by IS NOT NULL;
+        "#
+    };
+}
+
+const ACCEPT: &str = concat!(accept!(), "COMMIT");
+pub(super) const EVERYTHING: &str = concat!(accept!(), settle!(), "COMMIT");

@@ -1,0 +1,295 @@
+//! Handing out due work, and reading its content back.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Incarnation, LEASE, milliseconds, span, time};
+use crate::{
+    envelope::QueueId,
+    store::{Store, StoreError},
+};
+
+/// A message with recipients that were just claimed; texts as stored.
+#[derive(Clone, Debug)]
+pub struct ClaimedMessage {
+    /// Its row.
+    pub number: i64,
+    /// Its queue id.
+    pub id: String,
+    /// Reverse-path; empty for the null one.
+    pub sender: String,
+    /// `7bit` or `8bitmime`.
+    pub body_type: String,
+    /// Whether SMTPUTF8 was asked for.
+    pub smtputf8: bool,
+    /// When it was accepted.
+    pub received_at: SystemTime,
+    /// In the order of the envelope.
+    pub recipients: Vec<ClaimedRecipient>,
+}
+
+/// One claimed recipient.
+#[derive(Clone, Debug)]
+pub struct ClaimedRecipient {
+    /// Its place in the envelope.
+    pub number: u32,
+    /// The forward-path as stored.
+    pub address: String,
+    /// Attempts made before.
+    pub attempts: u32,
+}
+
+/// Content as stored.
+#[derive(Clone, Debug)]
+pub struct ContentRow {
+    /// The header section.
+    pub header: Vec<u8>,
+    /// The body, where it is in the row.
+    pub body: Option<Vec<u8>>,
+    /// The name of its file, where it is not.
+    pub body_file: Option<String>,
+    /// How long the body was when it was accepted.
+    pub body_octets: u64,
+}
+
+impl Store {
+    /// Claims what is due at `now` for `incarnation`: at most `limit` messages, oldest due first.
+    ///
+    /// What is due further off than `longest` from now was written under another clock and counts
+    /// as due.
+    pub async fn claim_due(
+        &self,
+        incarnation: Incarnation,
+        now: SystemTime,
+        longest: Duration,
+        limit: usize,
+    ) -> Result<Vec<ClaimedMessage>, StoreError> {
+        let now = milliseconds(now);
+        // One transaction, so that after an error nothing stays claimed that nobody was told of.
+        let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
+        let mut rows: Vec<(i64, u32, Vec<u8>, u32)> = sqlx::query_as(CLAIM)
+            .bind(incarnation.0)
+            .bind(now)
+            .bind(now.saturating_add(span(longest)))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(span(LEASE))
+            .fetch_all(&mut *transaction)
+            .await?;
+        rows.sort_unstable_by_key(|(message, number, ..)| (*message, *number));
+        let mut claimed: Vec<ClaimedMessage> = Vec::new();
+        for (message, number, address, attempts) in rows {
+            if claimed.last().is_none_or(|last| last.number != message) {
+                claimed.push(message_row(&mut transaction, message).await?);
+            }
+            if let Some(last) = claimed.last_mut() {
+                last.recipients.push(ClaimedRecipient {
+                    number,
+                    address: lossy(address),
+                    attempts,
+                });
+            }
+        }
+        transaction.commit().await?;
+        Ok(claimed)
+    }
+
+    /// When the next free recipient falls due; `None` where none waits.
+    pub async fn next_due(
+        &self,
+        incarnation: Incarnation,
+        now: SystemTime,
+        longest: Duration,
+    ) -> Result<Option<SystemTime>, StoreError> {
+        let now = milliseconds(now);
+        let (next, last, lost): (Option<i64>, Option<i64>, bool) = sqlx::query_as(NEXT_DUE)
+            .bind(incarnation.0)
+            .bind(now)
+            .bind(span(LEASE))
+            .fetch_one(self.reader())
+            .await?;
+        let stepped = last.is_some_and(|last| last > now.saturating_add(span(longest)));
+        if lost || stepped {
+            return Ok(Some(time(next.unwrap_or(now).min(now))));
+        }
+        Ok(next.map(time))
+    }
+
+    /// The content of a message; `None` where it is not in the queue.
+    pub async fn content(&self, id: &QueueId) -> Result<Option<ContentRow>, StoreError> {
+        let row: Option<ContentColumns> = sqlx::query_as(
+            r#"
+            SELECT c.header, c.body, c.body_file, c.body_octets
+              FROM messages AS m
+              JOIN contents AS c ON c.message = m.number
+             WHERE m.id = $1
+            "#,
+        )
+        .bind(id.as_str())
+        .fetch_optional(self.reader())
+        .await?;
+        Ok(row.map(|(header, body, body_file, octets)| ContentRow {
+            header,
+            body,
+            body_file,
+            body_octets: u64::try_from(octets).unwrap_or_default(),
+        }))
+    }
+
+    /// Takes a message that cannot be served out of the queue's sight, for a person to look at.
+    pub async fn set_aside_id(&self, id: &QueueId, reason: &str) -> Result<(), StoreError> {
+        let number: i64 = sqlx::query_scalar("SELECT number FROM messages WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_one(self.reader())
+            .await?;
+        self.set_aside(number, reason).await
+    }
+
+    /// As [`Store::set_aside_id`], for a message whose id may be what cannot be read.
+    pub async fn set_aside(&self, number: i64, reason: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            r#"
+            UPDATE recipients
+               SET status = 'aside',
+                   claimed_by = NULL,
+                   last_text = $2
+             WHERE message = $1
+            "#,
+        )
+        .bind(number)
+        .bind(reason)
+        .execute(self.writer())
+        .await?;
+        Ok(())
+    }
+
+    /// Whether a body file of that name belongs to a message.
+    pub async fn knows_body_file(&self, name: &str) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM contents WHERE body_file = $1")
+            .bind(name)
+            .fetch_optional(self.reader())
+            .await?;
+        Ok(found.is_some())
+    }
+}
+
+// Octets where damage may have made them no text.
+type MessageColumns = (Vec<u8>, Vec<u8>, String, bool, i64);
+type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
+
+/// The message's own row; one without an id where it cannot be read.
+async fn message_row(
+    connection: &mut sqlx::SqliteConnection,
+    number: i64,
+) -> Result<ClaimedMessage, StoreError> {
+    let row: Result<MessageColumns, _> = sqlx::query_as(
+        r#"
+        SELECT id, sender, body_type, smtputf8, received_at
+          FROM messages
+         WHERE number = $1
+        "#,
+    )
+    .bind(number)
+    .fetch_one(connection)
+    .await;
+    let (id, sender, body_type, smtputf8, received_at) = match row.map_err(StoreError::from) {
+        Ok(row) => row,
+        Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => {
+            Default::default()
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(ClaimedMessage {
+        number,
+        id: lossy(id),
+        sender: lossy(sender),
+        body_type,
+        smtputf8,
+        received_at: time(received_at),
+        recipients: Vec::new(),
+    })
+}
+
+fn lossy(octets: Vec<u8>) -> String {
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+/// `?1` incarnation, `?2` now, `?3` further off than any retry, `?4` limit, `?5` lease.
+///
+/// Each branch walks a range of `recipients_due`; the owners are few. A claim lives while its
+/// incarnation was seen within the lease of now, on either side: clocks differ.
+pub(super) const CLAIM: &str = r#"
+    UPDATE recipients
+       SET claimed_by = ?1
+     WHERE status = 'due'
+       AND (claimed_by IS NULL
+            OR claimed_by NOT IN (SELECT incarnation
+                                    FROM nodes
+                                   WHERE incarnation = ?1 OR abs(seen_at - ?2) < ?5))
+       AND (next_attempt_at <= ?2 OR next_attempt_at > ?3 OR claimed_by IS NOT NULL)
+       AND message IN
+           (SELECT message
+              FROM (SELECT message, next_attempt_at
+                      FROM (SELECT message, next_attempt_at
+                              FROM recipients
+                             WHERE status = 'due'
+                               AND claimed_by IS NULL
+                               AND next_attempt_at <= ?2
+                             ORDER BY next_attempt_at
+                             LIMIT ?4)
+                     UNION ALL
+                    SELECT message, next_attempt_at
+                      FROM (SELECT message, next_attempt_at
+                              FROM recipients
+                             WHERE status = 'due'
+                               AND claimed_by IS NULL
+                               AND next_attempt_at > ?3         -- the clock was stepped
+                             LIMIT ?4)
+                     UNION ALL
+                    SELECT message, next_attempt_at
+                      FROM (SELECT message, next_attempt_at
+                              FROM recipients
+                             WHERE status = 'due'
+                               AND claimed_by < ?1
+                               AND claimed_by NOT IN
+                                   (SELECT incarnation
+                                      FROM nodes
+                                     WHERE abs(seen_at - ?2) < ?5)
+                             LIMIT ?4)
+                     UNION ALL
+                    SELECT message, next_attempt_at
+                      FROM (SELECT message, next_attempt_at
+                              FROM recipients
+                             WHERE status = 'due'
+                               AND claimed_by > ?1
+                               AND claimed_by NOT IN
+                                   (SELECT incarnation
+                                      FROM nodes
+                                     WHERE abs(seen_at - ?2) < ?5)
+                             LIMIT ?4))
+             GROUP BY message
+             ORDER BY min(next_attempt_at)
+             LIMIT ?4)
+    RETURNING message, number, address, attempts
+"#;
+
+/// `?1` incarnation, `?2` now, `?3` lease.
+pub(super) const NEXT_DUE: &str = r#"
+    SELECT (SELECT min(next_attempt_at)
+              FROM recipients
+             WHERE status = 'due' AND claimed_by IS NULL),
+           (SELECT max(next_attempt_at)
+              FROM recipients
+             WHERE status = 'due' AND claimed_by IS NULL),
+           EXISTS (SELECT 1
+                     FROM recipients
+                    WHERE status = 'due'
+                      AND claimed_by < ?1
+                      AND claimed_by NOT IN
+                          (SELECT incarnation FROM nodes WHERE abs(seen_at - ?2) < ?3))
+           OR
+           EXISTS (SELECT 1
+                     FROM recipients
+                    WHERE status = 'due'
+                      AND claimed_by > ?1
+                      AND claimed_by NOT IN
+                          (SELECT incarnation FROM nodes WHERE abs(seen_at - ?2) < ?3))
+"#;
