@@ -1,0 +1,234 @@
+//! Accounts: look up, verify off the reactor, throttle guessing.
+//!
+//! A sign-in goes through these steps, and through the same ones whether its account exists or not
+//! (S26):
+//!
+//! ```text
+//! throttle (address) -> account, from memory or the store -> throttle (network, name)
+//!   -> outcome remembered? ----------------------------------------------> verdict
+//!   -> waiting line (S27) -> worker free -> throttle again -> argon2 ----> verdict
+//! ```
+//!
+//! An outcome is remembered under a keyed hash of name, stored hash and password, with a key that
+//! lives as long as the process. What follows a good sign-in (its place noted, an outdated hash made
+//! anew) is done behind the reply by a task of its own. Passwords come prepared (RFC 4013) and are
+//! never logged. The room knows neither mechanisms nor replies.
+
+mod behind;
+mod memory;
+mod name;
+mod options;
+mod outcomes;
+mod password;
+mod sign_in;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use argon2::Params;
+use secrecy::SecretString;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::error;
+
+use self::{behind::Behind, memory::Memory, outcomes::Outcomes};
+use crate::{
+    envelope::{AccountId, Moment},
+    policy::{sending::Rights, throttle::Throttle},
+    smtp::Mailbox,
+    store::{
+        Store,
+        accounts::{AccountError, StoredAccount},
+    },
+};
+
+pub use name::login_name;
+pub use options::Options;
+pub use password::{PASSWORD_MIN, PasswordError, generate_password, hash_password};
+
+/// An account as the running server knows it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The store's key.
+    pub id: AccountId,
+    /// Login name, prepared and folded.
+    pub name: Arc<str>,
+    /// The account's own address: the From: of messages that come without one.
+    pub address: Mailbox,
+    /// What it may send as.
+    pub rights: Rights,
+    /// Whether it may sign in.
+    pub enabled: bool,
+}
+
+/// The store did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("account store unavailable: {0}")]
+pub struct Unavailable(pub String);
+
+impl From<AccountError> for Unavailable {
+    fn from(error: AccountError) -> Self {
+        Unavailable(error.to_string())
+    }
+}
+
+/// The keeper.
+pub struct Accounts {
+    store: Store,
+    settings: ArcSwap<Settings>,
+    started: Instant,
+    memory: Mutex<Memory>,
+    outcomes: Outcomes,
+    throttle: Mutex<Throttle>,
+    waiting: AtomicUsize,
+    /// Hashes computed for sign-ins since the start.
+    hashes: AtomicU64,
+    behind: mpsc::Sender<Behind>,
+}
+
+/// Options and what is made of them.
+struct Settings {
+    options: Options,
+    params: Params,
+    /// Checked where there is no account, so that this takes as long.
+    dummy: SecretString,
+    workers: Arc<Semaphore>,
+}
+
+impl Accounts {
+    /// Opens the keeper and starts its task behind the replies; needs a tokio runtime around it.
+    ///
+    /// Parameters that argon2 cannot work with ([`Options::check`]) are logged and replaced by its
+    /// defaults.
+    pub fn open(store: Store, options: Options) -> Arc<Self> {
+        let (behind, work) = mpsc::channel(behind::WAITING);
+        let accounts = Arc::new(Accounts {
+            throttle: Mutex::new(Throttle::new(options.throttle)),
+            settings: ArcSwap::from_pointee(Settings::new(options)),
+            started: Instant::now(),
+            memory: Mutex::new(Memory::new()),
+            outcomes: Outcomes::new(random()),
+            waiting: AtomicUsize::new(0),
+            hashes: AtomicU64::new(0),
+            behind,
+            store: store.clone(),
+        });
+        tokio::spawn(behind::run(Arc::downgrade(&accounts), store, work));
+        accounts
+    }
+
+    /// Takes new settings; sign-ins under way end with the old ones.
+    pub fn reload(&self, options: Options) {
+        lock(&self.throttle).set_limits(options.throttle);
+        let old = self.settings.load();
+        let mut settings = Settings::new(options);
+        // Else two sets of workers would run while the old one empties.
+        if settings.options.hashes_at_once() == old.options.hashes_at_once() {
+            settings.workers = Arc::clone(&old.workers);
+        }
+        self.settings.store(Arc::new(settings));
+        self.outcomes.forget();
+    }
+
+    /// Drops everything remembered: called when an account or domain was changed from outside.
+    pub fn changed(&self) {
+        lock(&self.memory).forget();
+        self.outcomes.forget();
+    }
+
+    /// Waits until what was to follow the replies given so far is written.
+    pub async fn settle(&self) {
+        let (done, settled) = tokio::sync::oneshot::channel();
+        if self.behind.send(Behind::Settle(done)).await.is_ok() {
+            let _ = settled.await;
+        }
+    }
+
+    /// The account as it stands now; cached until [`Accounts::changed`].
+    ///
+    /// # Errors
+    /// [`Unavailable`] where the store fails.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Arc<Account>>, Unavailable> {
+        let generation = {
+            let memory = lock(&self.memory);
+            if let Some(account) = memory.account(id) {
+                return Ok(Some(account));
+            }
+            memory.generation()
+        };
+        let Some(stored) = self.store.account_by_id(id).await? else {
+            return Ok(None);
+        };
+        let account = Arc::new(account_of(&stored));
+        lock(&self.memory).keep_account(generation, &account);
+        Ok(Some(account))
+    }
+
+    /// Whether an enabled account has this address, or it is the postmaster of one of our domains.
+    ///
+    /// A whole domain that an account may send as makes no mailboxes.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where the store fails.
+    pub async fn has_mailbox(&self, address: &Mailbox) -> Result<bool, Unavailable> {
+        let folded = address.folded_key();
+        let generation = {
+            let memory = lock(&self.memory);
+            if let Some(exists) = memory.mailbox(&folded) {
+                return Ok(exists);
+            }
+            memory.generation()
+        };
+        let exists = self.store.has_mailbox(&folded).await?;
+        lock(&self.memory).keep_mailbox(generation, &folded, exists);
+        Ok(exists)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.started.elapsed())
+    }
+}
+
+impl Settings {
+    fn new(options: Options) -> Self {
+        let params = password::params(&options).unwrap_or_else(|error| {
+            error!(%error, "argon2 parameters are not usable, the defaults serve");
+            Params::default()
+        });
+        Settings {
+            dummy: password::dummy(&params, &random()),
+            workers: Arc::new(Semaphore::new(options.hashes_at_once())),
+            params,
+            options,
+        }
+    }
+}
+
+fn account_of(stored: &StoredAccount) -> Account {
+    Account {
+        id: stored.id,
+        name: stored.name.as_str().into(),
+        address: stored.address.clone(),
+        rights: Rights::new(stored.patterns.clone()),
+        enabled: stored.enabled,
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets).expect("invariant: the operating system has random octets");
+    octets
+}
+
+/// What a panicking thread left is whole: no critical section here has a half-way state.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

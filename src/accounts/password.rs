@@ -1,0 +1,238 @@
+//! Password hashes (argon2id in PHC form), and passwords that nobody had to think of.
+
+use argon2::{
+    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    password_hash::phc::PasswordHash,
+};
+use data_encoding::BASE64_NOPAD;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::Options;
+use crate::sasl::{PASSWORD_MAX, prepare};
+
+/// Characters of a password that a person chooses at least.
+pub const PASSWORD_MIN: usize = 8;
+
+/// Why a password was not hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// SASLprep refuses it (RFC 4013).
+    #[error("password has a character that passwords cannot have, such as a control character")]
+    Unpreparable,
+    /// Under [`PASSWORD_MIN`].
+    #[error("password is {len} characters long, the least is {PASSWORD_MIN}")]
+    TooShort {
+        /// Its length in characters, prepared.
+        len: usize,
+    },
+    /// Over [`PASSWORD_MAX`].
+    #[error("password is {len} octets long, the limit is {PASSWORD_MAX}")]
+    TooLong {
+        /// Its length in octets.
+        len: usize,
+    },
+    /// The parameters are none that argon2 knows, or memory or random octets were not to be had.
+    #[error("cannot hash the password: {0}")]
+    Hash(String),
+}
+
+/// Prepares and hashes a password as the server will check it; blocks for as long as a hash takes.
+///
+/// # Errors
+/// [`PasswordError`] where it could not be used to sign in, or is too short.
+pub fn hash_password(
+    password: &SecretString,
+    options: &Options,
+) -> Result<SecretString, PasswordError> {
+    let raw = password.expose_secret();
+    let prepared = Zeroizing::new(prepare(raw).unwrap_or_default());
+    let len = raw.len().max(prepared.len());
+    if len > PASSWORD_MAX {
+        return Err(PasswordError::TooLong { len });
+    }
+    if prepared.is_empty() && !raw.is_empty() {
+        return Err(PasswordError::Unpreparable);
+    }
+    let len = prepared.chars().count();
+    if len < PASSWORD_MIN {
+        return Err(PasswordError::TooShort { len });
+    }
+    hash(&prepared, &params(options)?)
+}
+
+/// A password of 120 random bits in four groups of six, without letters that look alike.
+pub fn generate_password(random: [u8; 15]) -> SecretString {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bits = random
+        .iter()
+        .fold(0u128, |bits, &octet| bits << 8 | u128::from(octet));
+    let mut password = Zeroizing::new(String::with_capacity(27));
+    for n in 0..24 {
+        if n > 0 && n % 6 == 0 {
+            password.push('-');
+        }
+        password.push(char::from(LETTERS[(bits >> (5 * n)) as usize % 32]));
+    }
+    SecretString::from(password.as_str())
+}
+
+pub(super) fn params(options: &Options) -> Result<Params, PasswordError> {
+    Params::new(
+        options.argon2_memory_kib,
+        options.argon2_iterations,
+        options.argon2_parallelism,
+        None,
+    )
+    .map_err(|error| PasswordError::Hash(error.to_string()))
+}
+
+/// Hashes a prepared password with a fresh salt.
+pub(super) fn hash(prepared: &str, params: &Params) -> Result<SecretString, PasswordError> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let hash: PasswordHash = argon2
+        .hash_password(prepared.as_bytes())
+        .map_err(|error| PasswordError::Hash(error.to_string()))?;
+    Ok(hash.to_string().into())
+}
+
+/// A hash that costs as much to check as a real one of these parameters and that no password has.
+pub(super) fn dummy(params: &Params, random: &[u8; 48]) -> SecretString {
+    let (salt, output) = random.split_at(16);
+    format!(
+        "$argon2id$v=19$m={},t={},p={}${}${}",
+        params.m_cost(),
+        params.t_cost(),
+        params.p_cost(),
+        BASE64_NOPAD.encode(salt),
+        BASE64_NOPAD.encode(output),
+    )
+    .into()
+}
+
+/// A stored hash that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("stored password hash cannot be read: {0}")]
+pub(super) struct Broken(String);
+
+/// Whether `hash` is one of this prepared password; computed with the parameters in `hash`.
+pub(super) fn verify(hash: &SecretString, prepared: &SecretString) -> Result<bool, Broken> {
+    let parsed = PasswordHash::new(hash.expose_secret()).map_err(|e| Broken(e.to_string()))?;
+    if parsed.salt.is_none() || parsed.hash.is_none() {
+        return Err(Broken("it has no salt or no output".into()));
+    }
+    match Argon2::default().verify_password(prepared.expose_secret().as_bytes(), &parsed) {
+        Ok(()) => Ok(true),
+        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+        Err(error) => Err(Broken(error.to_string())),
+    }
+}
+
+/// Whether `hash` was made in another way than hashes are made today.
+pub(super) fn is_outdated(hash: &SecretString, params: &Params) -> bool {
+    let Ok(parsed) = PasswordHash::new(hash.expose_secret()) else {
+        return false;
+    };
+    let same = Params::try_from(&parsed).is_ok_and(|old| {
+        (old.m_cost(), old.t_cost(), old.p_cost())
+            == (params.m_cost(), params.t_cost(), params.p_cost())
+    });
+    !same || parsed.algorithm != ARGON2ID_IDENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            argon2_memory_kib: 8,
+            argon2_iterations: 1,
+            argon2_parallelism: 1,
+            ..Options::default()
+        }
+    }
+
+    /// R4616-2c.
+    #[test]
+    fn a_password_is_prepared_before_it_is_hashed() {
+        let hash = hash_password(&"p\u{ad}assword\u{a0}\u{2168}".into(), &options()).unwrap();
+        assert!(
+            hash.expose_secret()
+                .starts_with("$argon2id$v=19$m=8,t=1,p=1$")
+        );
+        assert!(verify(&hash, &"password IX".into()).unwrap());
+        assert!(!verify(&hash, &"password ix".into()).unwrap());
+    }
+
+    #[test]
+    fn passwords_that_cannot_serve_are_refused() {
+        let refusal = |password: &str| hash_password(&password.into(), &options()).unwrap_err();
+        assert!(matches!(
+            refusal("bell\u{7}bell"),
+            PasswordError::Unpreparable
+        ));
+        assert!(matches!(
+            refusal("1234567"),
+            PasswordError::TooShort { len: 7 }
+        ));
+        assert!(matches!(refusal(""), PasswordError::TooShort { len: 0 }));
+        assert!(matches!(
+            refusal(&"p".repeat(1025)),
+            PasswordError::TooLong { len: 1025 }
+        ));
+        assert!(hash_password(&"ääääääää".into(), &options()).is_ok());
+        assert!(hash_password(&"p".repeat(1024).into(), &options()).is_ok());
+    }
+
+    #[test]
+    fn generated_passwords_use_all_their_bits_and_are_typeable() {
+        let generate = |random| generate_password(random).expose_secret().to_owned();
+        assert_eq!(generate([0; 15]), "aaaaaa-aaaaaa-aaaaaa-aaaaaa");
+        assert_eq!(generate([255; 15]), "999999-999999-999999-999999");
+        let mut seen = std::collections::HashSet::new();
+        for bit in 0..120 {
+            let mut random = [0; 15];
+            random[bit / 8] = 1 << (bit % 8);
+            let password = generate(random);
+            assert_eq!(prepare(&password).as_deref(), Some(password.as_str()));
+            assert!(seen.insert(password), "bit {bit} is lost");
+        }
+    }
+
+    /// S26: the hash that stands in for an unknown account's has today's parameters.
+    #[test]
+    fn a_dummy_costs_what_a_real_hash_costs_and_fits_nothing() {
+        let params = params(&options()).unwrap();
+        let dummy = dummy(&params, &[7; 48]);
+        assert!(!is_outdated(&dummy, &params));
+        assert!(!verify(&dummy, &"password".into()).unwrap());
+    }
+
+    #[test]
+    fn hashes_of_other_parameters_are_outdated() {
+        let today = params(&options()).unwrap();
+        for (m, t, p, outdated) in [
+            (8, 1, 1, false),
+            (16, 1, 1, true),
+            (8, 2, 1, true),
+            (16, 1, 2, true),
+        ] {
+            let made = hash("password", &Params::new(m, t, p, None).unwrap()).unwrap();
+            assert_eq!(is_outdated(&made, &today), outdated, "{m} {t} {p}");
+            assert!(verify(&made, &"password".into()).unwrap());
+        }
+        for broken in [
+            "",
+            "$",
+            "$nonsense",
+            "$argon2id$v=19$m=8,t=1,p=1",
+            "$x$AAAAAAAAAAA$AAAAAAAAAAAAAAAA",
+        ] {
+            assert!(
+                verify(&broken.into(), &"password".into()).is_err(),
+                "{broken}"
+            );
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One sign-in, from the claim to the verdict; the steps stand at the top of the room.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Accounts, Settings, account_of,
+    behind::Behind,
+    lock, login_name,
+    memory::{KNOWN_FOR, Known, PLACES_MAX, Places},
+    password,
+};
+use crate::{
+    envelope::Identity,
+    policy::throttle::{Attempt, Network, Standing},
+    sasl::{Credentials, NAME_MAX, PASSWORD_MAX},
+    session::SignInVerdict,
+    store::accounts::AccountError,
+};
+
+impl Accounts {
+    /// Decides a sign-in.
+    pub async fn sign_in(&self, peer: IpAddr, credentials: Credentials) -> SignInVerdict {
+        let peer = peer.to_canonical();
+        let verdict = self.decide(peer, &credentials).await;
+        let account = credentials.authcid.as_str();
+        let result = match &verdict {
+            SignInVerdict::Granted(identity) => {
+                debug!(account = %identity.name, %peer, "signed in");
+                "granted"
+            }
+            SignInVerdict::Refused => {
+                info!(account, %peer, "sign-in refused");
+                "refused"
+            }
+            SignInVerdict::Throttled => {
+                info!(account, %peer, "sign-in not checked: too many failures");
+                "throttled"
+            }
+            SignInVerdict::Unavailable => {
+                info!(account, %peer, "sign-in not checked: unavailable");
+                "unavailable"
+            }
+        };
+        metrics::counter!("gatepost_sign_ins_total", "result" => result).increment(1);
+        verdict
+    }
+
+    async fn decide(&self, peer: IpAddr, credentials: &Credentials) -> SignInVerdict {
+        let password = &credentials.password;
+        if credentials.authcid.len() > NAME_MAX || password.expose_secret().len() > PASSWORD_MAX {
+            return SignInVerdict::Refused;
+        }
+        let settings = self.settings.load_full();
+        // A name that no account can have goes the way of one that no account has.
+        let name = login_name(&credentials.authcid);
+        let exempt = settings.options.exempt.iter().any(|n| n.contains(peer));
+        let mut attempt = Attempt {
+            address: peer,
+            standing: if exempt {
+                Standing::Exempt
+            } else {
+                Standing::Known
+            },
+            name: name.as_deref().unwrap_or(&credentials.authcid),
+        };
+        // The address's own counter alone: a flood that it stops does not reach the store.
+        if !self.allows(&attempt) {
+            return SignInVerdict::Throttled;
+        }
+        let known = match self.known(name.as_deref()).await {
+            Ok(known) => known,
+            Err(error) => {
+                error!(%error, "cannot look accounts up");
+                return SignInVerdict::Unavailable;
+            }
+        };
+        let place = Network::place(peer);
+        if !exempt {
+            let at_home = |known: &Arc<Known>| known.places.contains(place, SystemTime::now());
+            if !known.as_ref().is_some_and(at_home) {
+                attempt.standing = Standing::Stranger;
+            }
+        }
+        if !self.allows(&attempt) {
+            return SignInVerdict::Throttled;
+        }
+        let hash = known.as_ref().map_or(&settings.dummy, |known| &known.hash);
+        let tag = self.outcomes.tag(attempt.name, hash, password);
+        // A disabled account is never found among the good ones, or it would be told by its speed.
+        let enabled = known.as_ref().filter(|known| known.account.enabled);
+        let remember = settings.options.remember;
+        if let Some(known) = enabled
+            && self.outcomes.was_right(&tag, self.now(), remember)
+        {
+            return self.right(known, place, &settings, credentials);
+        }
+        if self.outcomes.was_wrong(&tag, place, self.now(), remember) {
+            return SignInVerdict::Refused;
+        }
+        let flight = self.outcomes.flight(tag);
+        let computed = flight
+            .outcome(|| self.compute(&settings, &attempt, hash, password))
+            .await;
+        let right = match computed {
+            Ok(right) => right,
+            Err(Stop::Throttled) => return SignInVerdict::Throttled,
+            Err(Stop::LineFull | Stop::Failed) => return SignInVerdict::Unavailable,
+        };
+        if right && let Some(known) = enabled {
+            // The account may have been changed while the hash was computed.
+            match self.known(name.as_deref()).await {
+                Ok(Some(still)) if still.account.enabled && same(&still.hash, &known.hash) => {
+                    self.outcomes.keep_right(tag, self.now());
+                    return self.right(&still, place, &settings, credentials);
+                }
+                Ok(_) => return SignInVerdict::Refused,
+                Err(_) => return SignInVerdict::Unavailable,
+            }
+        }
+        self.outcomes.keep_wrong(tag, place, self.now());
+        lock(&self.throttle).failed(self.now(), &attempt, tag.guess());
+        SignInVerdict::Refused
+    }
+
+    /// The password is right; whose name the client wants to act in is still to be looked at.
+    fn right(
+        &self,
+        known: &Arc<Known>,
+        place: Network,
+        settings: &Settings,
+        credentials: &Credentials,
+    ) -> SignInVerdict {
+        let account = &known.account;
+        if let Some(authzid) = credentials.authzid.as_deref().filter(|id| !id.is_empty()) {
+            let own = |id: String| *id == *account.name || id == account.address.folded_key();
+            if !login_name(authzid).is_some_and(own) {
+                return SignInVerdict::Refused;
+            }
+        }
+        let at = SystemTime::now();
+        if known.places.note(place, at) {
+            let note = Behind::Place {
+                id: account.id,
+                place,
+                at,
+            };
+            // Full: the next sign-in tries again.
+            if self.behind.try_send(note).is_err() {
+                known.places.forget(place);
+            }
+        }
+        if password::is_outdated(&known.hash, &settings.params)
+            && !known.upgrading.swap(true, Ordering::Relaxed)
+        {
+            let upgrade = Behind::Upgrade {
+                known: Arc::clone(known),
+                password: credentials.password.clone(),
+            };
+            if self.behind.try_send(upgrade).is_err() {
+                known.upgrading.store(false, Ordering::Relaxed);
+            }
+        }
+        SignInVerdict::Granted(Identity {
+            account: account.id,
+            name: Arc::clone(&account.name),
+        })
+    }
+
+    /// Waits for a worker and checks the password against `hash`.
+    async fn compute(
+        &self,
+        settings: &Settings,
+        attempt: &Attempt<'_>,
+        hash: &SecretString,
+        password: &SecretString,
+    ) -> Result<bool, Stop> {
+        let line = match attempt.standing {
+            Standing::Stranger => settings.options.waiting - settings.options.waiting / 4,
+            Standing::Known | Standing::Exempt => settings.options.waiting,
+        };
+        let workers = Arc::clone(&settings.workers);
+        let permit = match Arc::clone(&workers).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::begin(&self.waiting, line).ok_or(Stop::LineFull)?;
+                workers.acquire_owned().await.map_err(|_| Stop::Failed)?
+            }
+        };
+        // Others may have failed while this one waited.
+        if !self.allows(attempt) {
+            return Err(Stop::Throttled);
+        }
+        self.hashes.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("gatepost_password_hashes_total").increment(1);
+        let (hash, password, dummy) = (hash.clone(), password.clone(), settings.dummy.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            // Held until the hash is done, even where the client has gone meanwhile.
+            let _permit = permit;
+            // A hash that cannot be read costs its time all the same (S26).
+            password::verify(&hash, &password).inspect_err(|_| {
+                let _ = password::verify(&dummy, &password);
+            })
+        });
+        match checked.await {
+            Ok(Ok(right)) => Ok(right),
+            Ok(Err(broken)) => {
+                warn!(error = %broken, account = attempt.name, "cannot check a password");
+                Ok(false)
+            }
+            Err(_) => Err(Stop::Failed),
+        }
+    }
+
+    /// The account of a login name, from memory or the store.
+    async fn known(&self, name: Option<&str>) -> Result<Option<Arc<Known>>, AccountError> {
+        let Some(name) = name else { return Ok(None) };
+        let generation = {
+            let memory = lock(&self.memory);
+            if let Some(known) = memory.name(name) {
+                return Ok(known);
+            }
+            memory.generation()
+        };
+        let known = match self.store.account_by_name(name).await? {
+            Some(stored) => {
+                let since = SystemTime::now()
+                    .checked_sub(KNOWN_FOR)
+                    .unwrap_or(SystemTime::UNIX_EPOCH);
+                let places = self
+                    .store
+                    .known_networks(stored.id, since, PLACES_MAX)
+                    .await?;
+                Some(Arc::new(Known {
+                    account: Arc::new(account_of(&stored)),
+                    hash: stored.password_hash,
+                    places: Places::new(places),
+                    upgrading: AtomicBool::new(false),
+                }))
+            }
+            None => None,
+        };
+        lock(&self.memory).keep_name(generation, name, known.clone());
+        Ok(known)
+    }
+
+    fn allows(&self, attempt: &Attempt<'_>) -> bool {
+        lock(&self.throttle).allows(self.now(), attempt)
+    }
+}
+
+/// Why no hash was computed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stop {
+    Throttled,
+    LineFull,
+    Failed,
+}
+
+/// A place in the waiting line, given back on drop.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize, line: usize) -> Option<Self> {
+        let longer = |n| (n < line).then_some(n + 1);
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, longer)
+            .ok()?;
+        metrics::gauge!("gatepost_hash_waiting").increment(1.0);
+        Some(Waiting(count))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("gatepost_hash_waiting").decrement(1.0);
+    }
+}
+
+fn same(left: &SecretString, right: &SecretString) -> bool {
+    left.expose_secret() == right.expose_secret()
+}

@@ -1,0 +1,333 @@
+//! Sign-ins against a real database, with hashes that cost next to nothing.
+
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::{
+    policy::{sending::AddressPattern, throttle::Limit},
+    sasl::Credentials,
+    session::SignInVerdict,
+    smtp::Domain,
+    store::accounts::NewAccount,
+};
+
+const HOME: &str = "192.0.2.1";
+const PASSWORD: &str = "correct horse";
+
+struct Fixture {
+    store: Store,
+    accounts: Arc<Accounts>,
+    _folder: tempfile::TempDir,
+}
+
+fn options() -> Options {
+    Options {
+        argon2_memory_kib: 8,
+        argon2_iterations: 1,
+        argon2_parallelism: 1,
+        ..Options::default()
+    }
+}
+
+/// Alice, and Dora who is disabled; both with the same password.
+async fn fixture(options: Options) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("test.sqlite"))
+        .await
+        .unwrap();
+    let now = SystemTime::now();
+    let domain = Domain::parse("example.org").unwrap();
+    store.add_domain(&domain, now).await.unwrap();
+    for name in ["alice@example.org", "dora@example.org"] {
+        let account = NewAccount {
+            name,
+            password_hash: &hash_password(&PASSWORD.into(), &options).unwrap(),
+            address: &Mailbox::parse(name).unwrap(),
+        };
+        store.add_account(account, now).await.unwrap();
+    }
+    store.set_enabled("dora@example.org", false).await.unwrap();
+    Fixture {
+        accounts: Accounts::open(store.clone(), options),
+        store,
+        _folder: folder,
+    }
+}
+
+impl Fixture {
+    async fn sign_in(&self, peer: &str, name: &str, password: &str) -> String {
+        self.sign_in_as(None, peer, name, password).await
+    }
+
+    async fn sign_in_as(
+        &self,
+        authzid: Option<&str>,
+        peer: &str,
+        name: &str,
+        password: &str,
+    ) -> String {
+        let credentials = Credentials {
+            authzid: authzid.map(Into::into),
+            authcid: name.into(),
+            password: password.into(),
+        };
+        let peer = peer.parse().unwrap();
+        match self.accounts.sign_in(peer, credentials).await {
+            SignInVerdict::Granted(identity) => format!("granted {identity}"),
+            SignInVerdict::Refused => "refused".into(),
+            SignInVerdict::Throttled => "throttled".into(),
+            SignInVerdict::Unavailable => "unavailable".into(),
+        }
+    }
+
+    fn hashes(&self) -> u64 {
+        self.accounts.hashes.load(Ordering::Relaxed)
+    }
+}
+
+const ALICE: &str = "alice@example.org";
+const GRANTED: &str = "granted alice@example.org";
+
+/// R4954-4m, R4422-3a, S18.
+#[tokio::test]
+async fn verdicts() {
+    let f = fixture(options()).await;
+    for (authzid, name, password, verdict) in [
+        (None, ALICE, PASSWORD, GRANTED),
+        (None, "ALICE@Example.ORG", PASSWORD, GRANTED),
+        (Some(""), ALICE, PASSWORD, GRANTED),
+        (Some(ALICE), ALICE, PASSWORD, GRANTED),
+        (Some("Alice@EXAMPLE.org"), ALICE, PASSWORD, GRANTED),
+        (Some("dora@example.org"), ALICE, PASSWORD, "refused"),
+        (Some("bad name"), ALICE, PASSWORD, "refused"),
+        (None, ALICE, "wrong", "refused"),
+        (None, ALICE, "", "refused"),
+        (None, "alice", PASSWORD, "refused"),
+        (None, "nobody@example.org", PASSWORD, "refused"),
+        (None, "bad name", PASSWORD, "refused"),
+        (None, "dora@example.org", PASSWORD, "refused"),
+    ] {
+        let given = f.sign_in_as(authzid, HOME, name, password).await;
+        assert_eq!(given, verdict, "{authzid:?} {name} {password}");
+    }
+}
+
+/// S26: whatever is wrong, one hash is computed; and a repeat costs none, whatever is wrong.
+#[tokio::test]
+async fn every_refusal_costs_one_hash_and_its_repeat_none() {
+    let f = fixture(options()).await;
+    for (name, password) in [
+        (ALICE, "wrong password"),
+        ("nobody@example.org", PASSWORD),
+        ("dora@example.org", PASSWORD),
+        ("dora@example.org", "wrong password"),
+        ("bad name", PASSWORD),
+    ] {
+        for hashes in [1, 0] {
+            let before = f.hashes();
+            assert_eq!(f.sign_in(HOME, name, password).await, "refused");
+            assert_eq!(f.hashes() - before, hashes, "{name} {password}");
+        }
+    }
+    let before = f.hashes();
+    assert_eq!(
+        f.sign_in("192.0.2.2", ALICE, "wrong password").await,
+        "refused"
+    );
+    assert_eq!(
+        f.hashes() - before,
+        1,
+        "a repeat is known at its place only"
+    );
+}
+
+#[tokio::test]
+async fn a_good_sign_in_is_remembered_for_its_time() {
+    for (remember, hashes) in [(Duration::from_secs(600), 1), (Duration::ZERO, 3)] {
+        let f = fixture(Options {
+            remember,
+            ..options()
+        })
+        .await;
+        for _ in 0..3 {
+            assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+        }
+        assert_eq!(f.hashes(), hashes, "{remember:?}");
+    }
+}
+
+/// A remembered sign-in asks the store nothing: it works where the store is gone.
+#[tokio::test]
+async fn a_remembered_sign_in_does_not_touch_the_store() {
+    let f = fixture(options()).await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    f.accounts.settle().await;
+    f.store.cut_off().await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    f.accounts.changed();
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "unavailable");
+}
+
+#[tokio::test]
+async fn many_at_once_share_one_hash() {
+    let f = fixture(options()).await;
+    let mut sessions = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let accounts = Arc::clone(&f.accounts);
+        sessions.spawn(async move {
+            let credentials = Credentials {
+                authzid: None,
+                authcid: ALICE.into(),
+                password: PASSWORD.into(),
+            };
+            accounts.sign_in(HOME.parse().unwrap(), credentials).await
+        });
+    }
+    while let Some(verdict) = sessions.join_next().await {
+        assert!(matches!(verdict.unwrap(), SignInVerdict::Granted(_)));
+    }
+    assert_eq!(f.hashes(), 1);
+    assert_eq!(f.accounts.outcomes.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_change_acts_at_once() {
+    let f = fixture(options()).await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    let new = hash_password(&"battery staple".into(), &options()).unwrap();
+    f.store
+        .set_password(ALICE, &new, SystemTime::now())
+        .await
+        .unwrap();
+    f.accounts.changed();
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "refused");
+    assert_eq!(f.sign_in(HOME, ALICE, "battery staple").await, GRANTED);
+    f.store.set_enabled(ALICE, false).await.unwrap();
+    f.accounts.changed();
+    assert_eq!(f.sign_in(HOME, ALICE, "battery staple").await, "refused");
+    f.store.remove_account(ALICE).await.unwrap();
+    f.accounts.changed();
+    assert_eq!(f.sign_in(HOME, ALICE, "battery staple").await, "refused");
+}
+
+/// S27: nobody waits in a line without end.
+#[tokio::test]
+async fn a_full_waiting_line_answers_at_once() {
+    let f = fixture(Options {
+        waiting: 0,
+        ..options()
+    })
+    .await;
+    let settings = f.accounts.settings.load_full();
+    let all = u32::try_from(settings.options.hashes_at_once()).unwrap();
+    let busy = settings.workers.acquire_many(all).await.unwrap();
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "unavailable");
+    drop(busy);
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+}
+
+/// S28: guesses over the limit are not hashed, from one address or at one name.
+#[tokio::test]
+async fn guessing_is_stopped_before_it_is_hashed() {
+    let f = fixture(options()).await;
+    for n in 0..12 {
+        let verdict = f.sign_in(HOME, &format!("u{n}"), "guess").await;
+        assert_eq!(verdict, "refused", "{n}");
+    }
+    let before = f.hashes();
+    assert_eq!(f.sign_in(HOME, ALICE, "guess").await, "throttled");
+    // Not even a right one: else the remembered sign-ins could be guessed at without limit.
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "throttled");
+    assert_eq!(f.hashes(), before);
+    assert_eq!(f.sign_in("198.51.100.1", ALICE, PASSWORD).await, GRANTED);
+}
+
+/// S29: the owner gets in from where they are known, whatever others do, restart or not.
+#[tokio::test]
+async fn a_known_place_gets_in_while_the_account_is_under_attack() {
+    let mut f = fixture(options()).await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    f.accounts.settle().await;
+    for restart in [false, true] {
+        if restart {
+            f.accounts = Accounts::open(f.store.clone(), options());
+        }
+        let mut stopped = 0;
+        for n in 0..100 {
+            let from = format!("10.0.{n}.1");
+            let verdict = f.sign_in(&from, ALICE, &format!("guess {n}")).await;
+            stopped += u32::from(verdict == "throttled");
+        }
+        assert!(stopped > 50, "{stopped}");
+        assert_eq!(f.sign_in("10.1.0.1", ALICE, PASSWORD).await, "throttled");
+        assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    }
+}
+
+#[tokio::test]
+async fn exempt_networks_and_limits_are_taken_on_reload() {
+    let f = fixture(options()).await;
+    let limit = Limit {
+        minute: 1,
+        hour: 1,
+        day: 1,
+    };
+    let mut new = options();
+    new.throttle.address = limit;
+    f.accounts.reload(new.clone());
+    assert_eq!(f.sign_in(HOME, ALICE, "wrong").await, "refused");
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "throttled");
+    new.exempt = vec!["192.0.2.0/24".parse().unwrap()];
+    f.accounts.reload(new);
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+}
+
+#[tokio::test]
+async fn an_outdated_hash_is_made_anew_behind_the_reply() {
+    let f = fixture(options()).await;
+    let new = Options {
+        argon2_memory_kib: 16,
+        ..options()
+    };
+    f.accounts.reload(new);
+    assert_eq!(f.sign_in(HOME, ALICE, "wrong").await, "refused");
+    f.accounts.settle().await;
+    let stored = || async { f.store.account_by_name(ALICE).await.unwrap().unwrap() };
+    let before = stored().await;
+    assert!(before.password_hash.expose_secret().contains("m=8,"));
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    f.accounts.settle().await;
+    let after = stored().await;
+    assert!(after.password_hash.expose_secret().contains("m=16,"));
+    assert_eq!(after.password_changed_at, before.password_changed_at);
+    let hashes = f.hashes();
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    assert_eq!(f.hashes(), hashes);
+}
+
+#[tokio::test]
+async fn accounts_and_mailboxes_are_as_they_stand() {
+    let f = fixture(options()).await;
+    let stored = f.store.account_by_name(ALICE).await.unwrap().unwrap();
+    let sales = Mailbox::parse("sales@example.org").unwrap();
+    let account = f.accounts.account(stored.id).await.unwrap().unwrap();
+    assert_eq!(account.address.to_string(), ALICE);
+    assert!(account.rights.may_send_as(&account.address));
+    assert!(!account.rights.may_send_as(&sales));
+    assert!(!f.accounts.has_mailbox(&sales).await.unwrap());
+    f.store
+        .add_address(ALICE, &AddressPattern::Exact(sales.clone()))
+        .await
+        .unwrap();
+    assert!(!f.accounts.has_mailbox(&sales).await.unwrap(), "remembered");
+    f.accounts.changed();
+    assert!(f.accounts.has_mailbox(&sales).await.unwrap());
+    let account = f.accounts.account(stored.id).await.unwrap().unwrap();
+    assert!(account.rights.may_send_as(&sales));
+    assert!(f.accounts.account(AccountId(-1)).await.unwrap().is_none());
+}
