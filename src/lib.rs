@@ -44,4 +44,5 @@ pub mod policy;
 pub mod sasl;
 pub mod session;
 pub mod smtp;
+pub mod spool;
 pub mod store;

@@ -1,0 +1,550 @@
+//! Custody: a message that was answered 250 is kept until its last recipient has ended.
+//!
+//! Content and rows become durable together. Small bodies travel in the transaction; large ones
+//! stream to a file that is synced, with its directory, before its row commits. What a crash may
+//! leave behind:
+//!
+//! | crash falls | file | row | client | after the restart |
+//! |---|---|---|---|---|
+//! | while the body arrives | part | none | no reply | file removed as an orphan |
+//! | after the file's sync | whole | none | no reply | file removed as an orphan |
+//! | during the commit | whole | none or all | no reply | as the log has it: all or nothing |
+//! | after the commit | whole | all | 250 or no reply | served again, claim free |
+//! | after the last outcome's commit | whole | none | – | file removed as an orphan |
+//!
+//! The spool does not know how mail is delivered, when it is tried again or what a reply says. It
+//! counts on one process per directory and database, and holds a lock to be sure of it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Mutex, Notify, mpsc, oneshot},
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::{
+    envelope::{AccountId, BodyType, Envelope, Outcome, QueueId},
+    smtp::{Mailbox, ReversePath},
+    store::{
+        Store, StoreError,
+        queue::{ClaimedMessage, Incarnation, QueueCounts},
+    },
+};
+
+mod body;
+mod disk;
+mod orphans;
+mod room;
+mod writer;
+
+pub use crate::store::queue::Next;
+pub use body::{Body, BodyWriter};
+
+use disk::{Directory, Disk, Free};
+use room::Room;
+use writer::{Job, Work, Writer};
+
+/// No retry is further off than this: what is, was written under another clock.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
+
+/// Jobs that may wait for the writer; more wait outside.
+const WAITING: usize = 4096;
+
+/// Settings of the spool.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Holds the body files; created 0700.
+    pub directory: PathBuf,
+    /// Bodies up to this many octets travel in the transaction (default 65,536).
+    pub inline_octets: usize,
+    /// Messages in one commit at most (default 256).
+    pub batch: usize,
+    /// Free octets of the file system below which mail is refused with 452 (S37).
+    pub reserve_octets: u64,
+    /// Free inodes below which mail is refused.
+    pub reserve_inodes: u64,
+    /// Fresh messages handed to the queue in memory at once (permits).
+    pub fresh: usize,
+    /// Name of this node; part of every claim.
+    pub node: String,
+}
+
+/// Why custody could not be taken. Each maps to a reply in `policy::content`.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CustodyError {
+    /// 452 4.3.1.
+    #[error("not enough space in the spool")]
+    NoRoom,
+    /// 451 4.3.0; the text is for the operator.
+    #[error("spool failed: {0}")]
+    Failed(String),
+}
+
+impl CustodyError {
+    fn from_io(what: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CustodyError::NoRoom,
+            _ => CustodyError::Failed(format!("{what}: {error}")),
+        }
+    }
+
+    fn from_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::NoRoom => CustodyError::NoRoom,
+            error => CustodyError::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What intake hands over.
+pub struct NewMessage {
+    /// Unique, and later than those before it.
+    pub id: QueueId,
+    /// Who submitted it; none for our own reports.
+    pub account: Option<AccountId>,
+    /// Sender, recipients and options.
+    pub envelope: Envelope,
+    /// The finished header section with its blank line, CRLF.
+    pub header: Vec<u8>,
+    /// The finished body.
+    pub body: Body,
+    /// When the message was complete.
+    pub received_at: SystemTime,
+}
+
+/// Content in custody: immutable.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The header section with its blank line, CRLF.
+    pub header: bytes::Bytes,
+    /// What follows it.
+    pub body: StoredBody,
+}
+
+/// A body in custody.
+#[derive(Clone, Debug)]
+pub enum StoredBody {
+    /// Small: here.
+    Memory(bytes::Bytes),
+    /// Large: in a file, which goes with the last recipient's outcome.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        octets: u64,
+    },
+}
+
+/// Due recipients of one message, claimed by this process.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The message.
+    pub id: QueueId,
+    /// Where reports go.
+    pub sender: ReversePath,
+    /// Nature of the octets.
+    pub body: BodyType,
+    /// Whether the client asked for SMTPUTF8.
+    pub smtputf8: bool,
+    /// When the message was accepted.
+    pub received_at: SystemTime,
+    /// In the order of the envelope.
+    pub recipients: Vec<DueRecipient>,
+    /// Present for messages fresh from intake; otherwise [`Spool::content`] reads it.
+    pub content: Option<Content>,
+}
+
+/// A recipient to be served now.
+#[derive(Clone, Debug)]
+pub struct DueRecipient {
+    /// Its place in the envelope, from 0.
+    pub number: u32,
+    /// The forward-path.
+    pub address: Mailbox,
+    /// Attempts made before.
+    pub attempts: u32,
+}
+
+/// One attempt at one recipient and what is to happen next.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// The message.
+    pub id: QueueId,
+    /// The recipient's number.
+    pub recipient: u32,
+    /// Where it was taken.
+    pub next_hop: String,
+    /// Start of the attempt.
+    pub started_at: SystemTime,
+    /// End of the attempt.
+    pub ended_at: SystemTime,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What is next; a time later than [`LONGEST_RETRY`] after the attempt is brought forward.
+    pub next: Next,
+}
+
+/// Receives messages fresh from intake, already claimed.
+pub struct Fresh(mpsc::Receiver<Claim>);
+
+impl Fresh {
+    /// The next one; `None` when the spool is gone.
+    pub async fn recv(&mut self) -> Option<Claim> {
+        self.0.recv().await
+    }
+}
+
+/// The spool of one process.
+pub struct Spool {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the spool and its writer both need.
+struct Shared {
+    store: Store,
+    options: Options,
+    disk: Arc<dyn Disk>,
+    /// Where the body files are.
+    bodies: PathBuf,
+    incarnation: Incarnation,
+    hold: AtomicBool,
+    room: Arc<Room>,
+    /// Rows were committed that nobody holds in memory.
+    unclaimed: Notify,
+    commits: AtomicU64,
+    /// Held while this process owns the directory.
+    _lock: std::fs::File,
+}
+
+impl Spool {
+    /// Takes the spool into use. Reads nothing of the queue: start-up does not grow with it.
+    ///
+    /// # Errors
+    /// [`CustodyError::Failed`] where the directory cannot be used, or another process has it.
+    pub async fn open(
+        store: Store,
+        options: Options,
+        now: SystemTime,
+    ) -> Result<(Arc<Spool>, Fresh), CustodyError> {
+        let bodies = options.directory.join("bodies");
+        let path = bodies.clone();
+        let opened = spawn_blocking(move || Directory::open(&path).map(Arc::new)).await;
+        let disk = opened
+            .map_err(|error| CustodyError::Failed(error.to_string()))?
+            .map_err(|error| CustodyError::from_io("spool directory", &error))?;
+        Spool::open_on(store, options, now, disk).await
+    }
+
+    async fn open_on(
+        store: Store,
+        options: Options,
+        now: SystemTime,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Arc<Spool>, Fresh), CustodyError> {
+        let lock = lock(&options.directory).await?;
+        let look = disk.clone();
+        let free = spawn_blocking(move || look.free())
+            .await
+            .map_err(|error| CustodyError::Failed(error.to_string()))?
+            .map_err(|error| CustodyError::from_io("spool directory", &error))?;
+        let (incarnation, next_number) = store
+            .begin_incarnation(&options.node, now)
+            .await
+            .map_err(|error| CustodyError::from_store(&error))?;
+        let reserve = Free {
+            octets: options.reserve_octets,
+            inodes: options.reserve_inodes,
+        };
+        let (jobs, queue) = mpsc::channel(WAITING);
+        let (fresh, claims) = mpsc::channel(options.fresh.max(1));
+        let shared = Arc::new(Shared {
+            bodies: options.directory.join("bodies"),
+            store,
+            options,
+            disk,
+            incarnation,
+            hold: AtomicBool::new(false),
+            room: Arc::new(Room::new(free, reserve)),
+            unclaimed: Notify::new(),
+            commits: AtomicU64::new(0),
+            _lock: lock,
+        });
+        let writer = Writer {
+            shared: shared.clone(),
+            jobs: queue,
+            fresh,
+            next_number,
+        };
+        let writer = tokio::spawn(writer.run());
+        tokio::spawn(Room::keep_looking(
+            Arc::downgrade(&shared.room),
+            shared.disk.clone(),
+        ));
+        tokio::spawn(orphans::remove(
+            shared.store.clone(),
+            shared.bodies.clone(),
+            shared.disk.clone(),
+            incarnation,
+        ));
+        let spool = Spool {
+            shared,
+            jobs,
+            writer: Mutex::new(Some(writer)),
+        };
+        Ok((Arc::new(spool), Fresh(claims)))
+    }
+
+    /// Whether there is room for so many octets beside the reserve, as last seen.
+    ///
+    /// # Errors
+    /// [`CustodyError::NoRoom`].
+    pub fn room_for(&self, octets: u64) -> Result<(), CustodyError> {
+        self.shared.room.has(octets)
+    }
+
+    /// A body to write to.
+    pub fn body(&self) -> BodyWriter {
+        BodyWriter::new(body::Place {
+            disk: self.shared.disk.clone(),
+            inline_octets: self.shared.options.inline_octets,
+            incarnation: self.shared.incarnation.0,
+        })
+    }
+
+    /// Takes custody: returns when the message is on stable storage (S3, S4, S6).
+    ///
+    /// Once the message waits for its batch, the outcome is decided even if the caller goes away.
+    ///
+    /// # Errors
+    /// The message is not in custody, and its body file is gone.
+    pub async fn commit(&self, message: NewMessage) -> Result<(), CustodyError> {
+        self.submit(Work::Message(Box::new(message))).await
+    }
+
+    /// Claims due, unclaimed recipients (or ones claimed by a dead incarnation), oldest due first,
+    /// of at most `limit` messages; fewer than `limit` does not mean that there are no more.
+    ///
+    /// A message whose rows make no sense is set aside and logged (S36).
+    pub async fn claim(&self, now: SystemTime, limit: usize) -> Result<Vec<Claim>, CustodyError> {
+        if self.is_held() {
+            return Ok(Vec::new());
+        }
+        let shared = &self.shared;
+        let claimed = shared
+            .store
+            .claim_due(shared.incarnation, now, LONGEST_RETRY, limit)
+            .await
+            .map_err(|error| CustodyError::from_store(&error))?;
+        let mut claims = Vec::with_capacity(claimed.len());
+        for message in claimed {
+            match readable(&message) {
+                Ok(claim) => claims.push(claim),
+                Err(reason) => {
+                    let aside = shared.store.set_aside(message.number, reason).await;
+                    log_aside(&message.id, reason, aside);
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// When the next unclaimed recipient falls due; `None` where none waits or mail is held.
+    pub async fn next_due(&self) -> Result<Option<SystemTime>, CustodyError> {
+        if self.is_held() {
+            return Ok(None);
+        }
+        let shared = &self.shared;
+        shared
+            .store
+            .next_due(shared.incarnation, SystemTime::now(), LONGEST_RETRY)
+            .await
+            .map_err(|error| CustodyError::from_store(&error))
+    }
+
+    /// Returns when messages were committed that no channel carried (it was full, or mail was
+    /// held): time to claim.
+    pub async fn unclaimed(&self) {
+        self.shared.unclaimed.notified().await;
+    }
+
+    /// The content of a message.
+    ///
+    /// # Errors
+    /// Where it cannot be read and never will be, the message is set aside and logged (S36).
+    pub async fn content(&self, id: &QueueId) -> Result<Content, CustodyError> {
+        let shared = &self.shared;
+        let reason = match shared.store.content(id).await {
+            Ok(Some(row)) => match self.stored(row).await? {
+                Ok(content) => return Ok(content),
+                Err(reason) => reason,
+            },
+            Ok(None) => "content is missing",
+            Err(StoreError::Corrupt(_)) => "content is damaged in the database",
+            Err(error) => return Err(CustodyError::from_store(&error)),
+        };
+        log_aside(
+            id.as_str(),
+            reason,
+            shared.store.set_aside_id(id, reason).await,
+        );
+        Err(CustodyError::Failed(reason.to_owned()))
+    }
+
+    /// The row's content, or why it will never be whole; the outer error may pass.
+    async fn stored(
+        &self,
+        row: crate::store::queue::ContentRow,
+    ) -> Result<Result<Content, &'static str>, CustodyError> {
+        let body = match (row.body, row.body_file) {
+            (Some(octets), _) if octets.len() as u64 == row.body_octets => {
+                StoredBody::Memory(octets.into())
+            }
+            (None, Some(name)) => {
+                let path = self.shared.bodies.join(name);
+                let octets = row.body_octets;
+                match tokio::fs::metadata(&path).await {
+                    Ok(file) if file.len() == octets => StoredBody::File { path, octets },
+                    Ok(_) => return Ok(Err("body file has another length")),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Ok(Err("body file is missing"));
+                    }
+                    Err(error) => return Err(CustodyError::from_io("body file", &error)),
+                }
+            }
+            _ => return Ok(Err("body has another length")),
+        };
+        Ok(Ok(Content {
+            header: row.header.into(),
+            body,
+        }))
+    }
+
+    /// Makes outcomes durable with the next group commit.
+    ///
+    /// # Errors
+    /// Nothing was recorded; the recipients stay claimed, so the caller tries again.
+    pub async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
+        self.submit(Work::Attempts(attempts)).await
+    }
+
+    /// Gives claimed recipients of a message back, due at once.
+    pub async fn release(&self, id: &QueueId) -> Result<(), CustodyError> {
+        self.submit(Work::Release(id.clone())).await
+    }
+
+    /// Holds mail back, or lets it go: while held, messages are accepted but none is handed out.
+    pub fn hold(&self, hold: bool) {
+        self.shared.hold.store(hold, Relaxed);
+        if !hold {
+            self.shared.unclaimed.notify_one();
+        }
+    }
+
+    /// Whether mail is held back.
+    pub fn is_held(&self) -> bool {
+        self.shared.hold.load(Relaxed)
+    }
+
+    /// Counts the queue, for metrics.
+    pub async fn counts(&self) -> Result<QueueCounts, CustodyError> {
+        let counts = self.shared.store.queue_counts().await;
+        counts.map_err(|error| CustodyError::from_store(&error))
+    }
+
+    /// Commits what waits and takes nothing more: every later commit, record or release fails.
+    pub async fn close(&self) {
+        // An error says that it is closed already.
+        let _ = self.submit(Work::Close).await;
+        if let Some(writer) = self.writer.lock().await.take() {
+            // It answered every job before it ended.
+            let _ = writer.await;
+        }
+    }
+
+    async fn submit(&self, work: Work) -> Result<(), CustodyError> {
+        let closed = || CustodyError::Failed("the spool is closed".to_owned());
+        let (done, outcome) = oneshot::channel();
+        let job = Job { work, done };
+        self.jobs.send(job).await.map_err(|_| closed())?;
+        outcome.await.map_err(|_| closed())?
+    }
+}
+
+/// Makes sure that no other process uses the directory.
+async fn lock(directory: &Path) -> Result<std::fs::File, CustodyError> {
+    let path = directory.join("lock");
+    let failed = |error: io::Error| CustodyError::from_io("lock of the spool", &error);
+    let file = spawn_blocking(move || {
+        use std::os::unix::fs::OpenOptionsExt;
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+    })
+    .await
+    .map_err(|error| CustodyError::Failed(error.to_string()))?
+    .map_err(failed)?;
+    // A process that is on its way out gets a moment.
+    for _ in 0..100 {
+        use rustix::fs::{FlockOperation, flock};
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(CustodyError::Failed(format!(
+        "another process uses {}",
+        directory.display()
+    )))
+}
+
+/// Reads stored texts back into values.
+fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
+    let mut recipients = Vec::with_capacity(message.recipients.len());
+    for recipient in &message.recipients {
+        let address = Mailbox::parse(&recipient.address);
+        recipients.push(DueRecipient {
+            number: recipient.number,
+            address: address.map_err(|_| "a recipient is not readable")?,
+            attempts: recipient.attempts,
+        });
+    }
+    Ok(Claim {
+        id: QueueId::parse(&message.id).map_err(|_| "queue id is not readable")?,
+        sender: ReversePath::parse(&message.sender).map_err(|_| "sender is not readable")?,
+        body: match message.body_type.as_str() {
+            "8bitmime" => BodyType::EightBitMime,
+            _ => BodyType::SevenBit,
+        },
+        smtputf8: message.smtputf8,
+        received_at: message.received_at,
+        recipients,
+        content: None,
+    })
+}
+
+fn log_aside(queue_id: &str, reason: &str, result: Result<(), StoreError>) {
+    match result {
+        Ok(()) => tracing::error!(queue_id, reason, "message set aside"),
+        Err(error) => {
+            tracing::error!(queue_id, reason, %error, "message unreadable and not set aside");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

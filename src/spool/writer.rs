@@ -1,0 +1,343 @@
+//! The group commit: one task makes what many sessions and deliveries hand in durable together.
+//!
+//! There is no timer. While one batch is being synced the next one gathers, and three yields give
+//! tasks that are ready a chance to join it. Everybody waiting for a batch is answered after it and
+//! never before (S6).
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Duration, MissedTickBehavior, interval},
+};
+
+use super::{
+    AttemptRecord, Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, NewMessage, Next,
+    Shared, StoredBody,
+    body::{self, Kind},
+};
+use crate::{
+    envelope::QueueId,
+    store::{
+        StoreError,
+        queue::{Batch, BodyRow, MessageRow, Record},
+    },
+};
+
+/// Says that the process lives, this often.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Octets of content in one transaction; a batch of more is cut.
+const TRANSACTION_OCTETS: usize = 4 * 1024 * 1024;
+
+/// Something to be made durable, and who waits for it.
+pub(super) struct Job {
+    pub work: Work,
+    pub done: oneshot::Sender<Result<(), CustodyError>>,
+}
+
+pub(super) enum Work {
+    Message(Box<NewMessage>),
+    Attempts(Vec<AttemptRecord>),
+    Release(QueueId),
+    /// Take no more jobs, and be done when those at hand are.
+    Close,
+}
+
+/// The task's own state.
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
+    pub jobs: mpsc::Receiver<Job>,
+    pub fresh: mpsc::Sender<Claim>,
+    pub next_number: i64,
+}
+
+impl Writer {
+    /// Runs until the spool is closed or dropped, and every job is answered.
+    pub(super) async fn run(mut self) {
+        let most = self.shared.options.batch.max(1);
+        let mut jobs = Vec::with_capacity(most);
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.tick().await;
+        loop {
+            tokio::select! {
+                count = self.jobs.recv_many(&mut jobs, most) => {
+                    if count == 0 {
+                        break;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    self.heartbeat().await;
+                    continue;
+                }
+            }
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+                while jobs.len() < most {
+                    let Ok(job) = self.jobs.try_recv() else { break };
+                    jobs.push(job);
+                }
+            }
+            self.take(&mut jobs).await;
+        }
+        let incarnation = self.shared.incarnation;
+        if let Err(error) = self.shared.store.end_incarnation(incarnation).await {
+            tracing::debug!(%error, "node not signed off");
+        }
+    }
+
+    /// Commits the jobs in as few transactions as their size allows.
+    async fn take(&mut self, jobs: &mut Vec<Job>) {
+        let mut waiting: VecDeque<Job> = jobs.drain(..).collect();
+        while !waiting.is_empty() {
+            let mut batch = Vec::with_capacity(waiting.len());
+            let mut octets = 0;
+            while let Some(job) = waiting.pop_front() {
+                if let Work::Close = job.work {
+                    self.jobs.close();
+                    batch.push(job);
+                    continue;
+                }
+                octets += job.work.octets();
+                batch.push(job);
+                if octets >= TRANSACTION_OCTETS {
+                    break;
+                }
+            }
+            let batch = self.sync_directory(batch).await;
+            match self.commit(batch).await {
+                Ok(()) => {}
+                // One of them is not like the others: each alone, so that it fails alone.
+                Err((StoreError::Conflict, batch)) if batch.len() > 1 => {
+                    for job in batch {
+                        if let Err((error, batch)) = self.commit(vec![job]).await {
+                            refuse(batch, &error);
+                        }
+                    }
+                }
+                Err((error, batch)) => refuse(batch, &error),
+            }
+        }
+    }
+
+    /// Makes the names of body files durable; refuses their messages where that fails.
+    async fn sync_directory(&self, batch: Vec<Job>) -> Vec<Job> {
+        if !batch.iter().any(|job| job.work.file().is_some()) {
+            return batch;
+        }
+        let disk = self.shared.disk.clone();
+        let synced = spawn_blocking(move || disk.sync_directory()).await;
+        let error = match synced {
+            Ok(Ok(())) => return batch,
+            Ok(Err(error)) => CustodyError::from_io("directory of the bodies", &error),
+            Err(error) => CustodyError::Failed(error.to_string()),
+        };
+        tracing::error!(%error, "spool cannot sync its directory");
+        let (with_file, others): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|job| job.work.file().is_some());
+        for job in with_file {
+            let _ = job.done.send(Err(error.clone()));
+        }
+        others
+    }
+
+    /// One transaction. What failed comes back with the reason, unanswered.
+    async fn commit(&mut self, jobs: Vec<Job>) -> Result<(), (StoreError, Vec<Job>)> {
+        let started = Instant::now();
+        let octets = jobs.iter().map(|job| job.work.octets()).sum();
+        let mut batch = Batch::with_capacity(octets);
+        let mut permits = VecDeque::new();
+        for job in &jobs {
+            match &job.work {
+                Work::Message(message) => {
+                    let permit = self.permit();
+                    self.add(&mut batch, message, permit.is_some());
+                    permits.push_back(permit);
+                }
+                Work::Attempts(attempts) => {
+                    attempts
+                        .iter()
+                        .for_each(|attempt| record(&mut batch, attempt));
+                }
+                Work::Release(id) => batch.release(id),
+                Work::Close => {}
+            }
+        }
+        #[cfg(test)]
+        self.shared.disk.rows(&names(&jobs));
+        if !batch.is_empty() {
+            let shared = &self.shared;
+            let committed = match shared.store.commit(batch, shared.incarnation).await {
+                Ok(committed) => committed,
+                Err(error) => return Err((error, jobs)),
+            };
+            shared.commits.fetch_add(1, Relaxed);
+            metrics::counter!("gatepost_commits_total").increment(1);
+            metrics::histogram!("gatepost_commit_seconds").record(started.elapsed().as_secs_f64());
+            metrics::counter!("gatepost_committed_messages_total").increment(permits.len() as u64);
+            if !committed.ended_files.is_empty() {
+                body::remove(shared.disk.clone(), committed.ended_files);
+            }
+        }
+        for job in jobs {
+            if let Work::Message(message) = job.work {
+                let size = message.header.len() as u64 + message.body.len();
+                self.shared.room.take(size);
+                let permit = permits.pop_front().flatten();
+                let claim = in_custody(&self.shared, *message);
+                match permit {
+                    Some(permit) => drop(permit.send(claim)),
+                    None => self.shared.unclaimed.notify_one(),
+                }
+            }
+            // Who went away does not mind.
+            let _ = job.done.send(Ok(()));
+        }
+        Ok(())
+    }
+
+    /// A place in the channel to the queue; none while mail is held or the queue has enough.
+    fn permit(&self) -> Option<mpsc::OwnedPermit<Claim>> {
+        if self.shared.hold.load(Relaxed) {
+            return None;
+        }
+        self.fresh.clone().try_reserve_owned().ok()
+    }
+
+    fn add(&mut self, batch: &mut Batch, message: &NewMessage, claimed: bool) {
+        let number = self.next_number;
+        self.next_number += 1;
+        batch.message(&MessageRow {
+            number,
+            id: &message.id,
+            account: message.account,
+            envelope: &message.envelope,
+            header: &message.header,
+            body: match &message.body.0 {
+                Kind::Memory(octets) => BodyRow::Inline(octets),
+                Kind::File { name, octets } => BodyRow::File {
+                    name: name.as_str(),
+                    octets: *octets,
+                },
+            },
+            received_at: message.received_at,
+            claimed_by: claimed.then_some(self.shared.incarnation),
+        });
+    }
+
+    async fn heartbeat(&self) {
+        let shared = self.shared.clone();
+        if let Err(error) = shared
+            .store
+            .heartbeat(shared.incarnation, SystemTime::now())
+            .await
+        {
+            tracing::warn!(%error, "node gave no sign of life to the database");
+        }
+        // Counting reads much; nobody waits for it.
+        tokio::spawn(async move {
+            if let Ok(counts) = shared.store.queue_counts().await {
+                metrics::gauge!("gatepost_spool_messages").set(counts.messages as f64);
+                let states = [
+                    ("due", counts.due),
+                    ("held", counts.held),
+                    ("aside", counts.aside),
+                ];
+                for (state, count) in states {
+                    metrics::gauge!("gatepost_spool_recipients", "state" => state)
+                        .set(count as f64);
+                }
+            }
+        });
+    }
+}
+
+impl Work {
+    fn octets(&self) -> usize {
+        match self {
+            Work::Message(message) => {
+                message.header.len()
+                    + match &message.body.0 {
+                        Kind::Memory(octets) => octets.len(),
+                        Kind::File { .. } => 0,
+                    }
+            }
+            Work::Attempts(_) | Work::Release(_) | Work::Close => 0,
+        }
+    }
+
+    fn file(&self) -> Option<&str> {
+        match self {
+            Work::Message(message) => match &message.body.0 {
+                Kind::Memory(_) => None,
+                Kind::File { name, .. } => Some(name.as_str()),
+            },
+            Work::Attempts(_) | Work::Release(_) | Work::Close => None,
+        }
+    }
+}
+
+#[cfg(test)]
+fn names(jobs: &[Job]) -> Vec<String> {
+    let names = jobs.iter().filter_map(|job| job.work.file());
+    names.map(str::to_owned).collect()
+}
+
+fn record(batch: &mut Batch, attempt: &AttemptRecord) {
+    batch.record(&Record {
+        id: &attempt.id,
+        recipient: attempt.recipient,
+        next_hop: &attempt.next_hop,
+        started_at: attempt.started_at,
+        ended_at: attempt.ended_at,
+        outcome: &attempt.outcome,
+        next: match attempt.next {
+            Next::At(at) => Next::At(at.min(attempt.ended_at + LONGEST_RETRY)),
+            next => next,
+        },
+    });
+}
+
+/// The message as the queue gets it. Its rows are durable: its file stays.
+fn in_custody(shared: &Shared, message: NewMessage) -> Claim {
+    let body = match message.body.0 {
+        Kind::Memory(octets) => StoredBody::Memory(octets),
+        Kind::File { name, octets } => StoredBody::File {
+            path: shared.bodies.join(name.keep()),
+            octets,
+        },
+    };
+    let recipients = message.envelope.recipients.into_iter().zip(0..);
+    Claim {
+        id: message.id,
+        sender: message.envelope.sender,
+        body: message.envelope.body,
+        smtputf8: message.envelope.smtputf8,
+        received_at: message.received_at,
+        recipients: recipients
+            .map(|(address, number)| DueRecipient {
+                number,
+                address,
+                attempts: 0,
+            })
+            .collect(),
+        content: Some(Content {
+            header: message.header.into(),
+            body,
+        }),
+    }
+}
+
+fn refuse(jobs: Vec<Job>, error: &StoreError) {
+    tracing::error!(%error, jobs = jobs.len(), "spool cannot commit");
+    metrics::counter!("gatepost_commit_failures_total").increment(1);
+    for job in jobs {
+        let _ = job.done.send(Err(CustodyError::from_store(error)));
+    }
+}
