@@ -46,3 +46,4 @@ pub mod session;
 pub mod smtp;
 pub mod spool;
 pub mod store;
+pub mod tls;
