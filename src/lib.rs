@@ -39,6 +39,7 @@
 
 pub mod accounts;
 pub mod envelope;
+pub mod intake;
 pub mod message;
 pub mod policy;
 pub mod sasl;

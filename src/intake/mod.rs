@@ -1,0 +1,221 @@
+//! Accepted envelope and content → checks → fix-ups → spool.
+//!
+//! Drives the pure parts: `message` finds faults and mends, `policy` has the rights and the
+//! replies, `spool` takes custody. Counts and logs one line for each message, taken or refused
+//! (RFC 6409 §5.2). Knows no connection and no transport.
+
+mod draft;
+mod ids;
+mod prepare;
+mod refusal;
+
+use std::{
+    net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+
+use draft::Complete;
+pub use draft::Draft;
+use ids::Ids;
+use prepare::{Circumstances, prepare};
+use refusal::Refusal;
+
+use crate::{
+    accounts::{Account, Accounts},
+    envelope::{BodyType, Envelope, Identity, QueueId, TlsFacts},
+    message::Limits,
+    session::{MessageVerdict, SenderVerdict},
+    smtp::{Domain, ReversePath},
+    spool::{NewMessage, Spool},
+};
+
+/// Settings of the intake; `config` fills them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our own name, in the trace field and in Message-IDs that we make.
+    pub hostname: Domain,
+    /// Octets of the header section at most, blank line included (S1; 100 KiB by default).
+    pub header_octets: usize,
+    /// Header fields at most (S1; 1,000 by default).
+    pub header_fields: usize,
+    /// Received fields at most; one more and the message loops (RFC 5321 §6.3; 100).
+    pub hops: usize,
+    /// Show the client's EHLO name and address in the trace field.
+    pub reveal_client: bool,
+}
+
+/// What is known around a finished content.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Who signed in.
+    pub by: Identity,
+    /// Sender and recipients.
+    pub envelope: Envelope,
+    /// Where the client connected from.
+    pub peer: SocketAddr,
+    /// What the client called itself: data from the network.
+    pub client_name: String,
+    /// Facts of the channel.
+    pub tls: Option<TlsFacts>,
+}
+
+/// The way from a session into custody.
+pub struct Intake {
+    options: ArcSwap<Options>,
+    accounts: Arc<Accounts>,
+    spool: Arc<Spool>,
+    ids: Ids,
+}
+
+impl Intake {
+    /// An intake that asks `accounts` for rights and gives to `spool`.
+    pub fn new(options: Options, accounts: Arc<Accounts>, spool: Arc<Spool>) -> Arc<Self> {
+        Arc::new(Intake {
+            options: ArcSwap::from_pointee(options),
+            accounts,
+            spool,
+            ids: Ids::default(),
+        })
+    }
+
+    /// Other settings, from the next message on.
+    pub fn reload(&self, options: Options) {
+        self.options.store(Arc::new(options));
+    }
+
+    /// Answers `Question::Sender`: may `by` send as `sender`, and is there room?
+    pub async fn sender(
+        &self,
+        by: &Identity,
+        sender: &ReversePath,
+        size_octets: Option<u64>,
+    ) -> SenderVerdict {
+        let account = match self.accounts.account(by.account).await {
+            Ok(account) => account,
+            Err(error) => {
+                tracing::warn!(account = %by, error = %error, "sender could not be checked");
+                return SenderVerdict::Unavailable;
+            }
+        };
+        if !account.is_some_and(|account| may_use(&account, sender)) {
+            tracing::info!(account = %by, sender = %sender, "sender refused");
+            return SenderVerdict::NotYours;
+        }
+        match self.spool.room_for(size_octets.unwrap_or(0)) {
+            Ok(()) => SenderVerdict::Granted,
+            Err(error) => {
+                tracing::warn!(account = %by, error = %error, "no room for a message");
+                SenderVerdict::NoRoom
+            }
+        }
+    }
+
+    /// Begins a message; dropped, the draft leaves nothing behind.
+    pub fn draft(&self) -> Draft {
+        let options = self.options.load();
+        let limits = Limits {
+            octets: options.header_octets,
+            fields: options.header_fields,
+        };
+        Draft::new(limits, self.spool.body())
+    }
+
+    /// Answers `Question::Message`: `Accepted` only when the message is on stable storage.
+    pub async fn accept(&self, draft: Draft, submission: Submission) -> MessageVerdict {
+        let by = submission.by.clone();
+        let sender = submission.envelope.sender.clone();
+        match self.take(draft, submission).await {
+            Ok(id) => {
+                metrics::counter!("gatepost_messages_accepted_total").increment(1);
+                MessageVerdict::Accepted(id)
+            }
+            Err(refusal) => {
+                let class = refusal.class();
+                metrics::counter!("gatepost_messages_refused_total", "class" => class).increment(1);
+                tracing::info!(
+                    account = %by,
+                    sender = %sender,
+                    class,
+                    cause = %refusal,
+                    "message refused"
+                );
+                MessageVerdict::Refused(refusal.reply())
+            }
+        }
+    }
+
+    async fn take(&self, draft: Draft, submission: Submission) -> Result<QueueId, Refusal> {
+        let Complete {
+            section,
+            body,
+            eight_bit,
+        } = draft.complete()?;
+        let by = &submission.by;
+        let account = match self.accounts.account(by.account).await {
+            Ok(account) => account.filter(|account| account.enabled),
+            Err(error) => return Err(Refusal::Accounts(error.to_string())),
+        };
+        let account = account.ok_or(Refusal::AccountClosed)?;
+        let options = self.options.load_full();
+        let id = self.ids.next();
+        let received_at = SystemTime::now();
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|_| Refusal::Panicked)?;
+        let circumstances = Circumstances {
+            options: &options,
+            own: &account.address,
+            may_send_as: &|address| account.rights.may_send_as(address),
+            submission: &submission,
+            id: &id,
+            now: received_at,
+            random,
+        };
+        // A panic ends this message and nothing else (S19).
+        let header = panic::catch_unwind(AssertUnwindSafe(|| prepare(section, &circumstances)))
+            .map_err(|_| Refusal::Panicked)??;
+        let size_octets = header.len() as u64 + body.len();
+        let body = body.finish().await?;
+        let Submission {
+            by,
+            mut envelope,
+            tls,
+            ..
+        } = submission;
+        if eight_bit || !header.is_ascii() {
+            envelope.body = BodyType::EightBitMime;
+        }
+        let sender = envelope.sender.clone();
+        let recipients = envelope.recipients.len();
+        self.spool
+            .commit(NewMessage {
+                id: id.clone(),
+                account: Some(by.account),
+                envelope,
+                header,
+                body,
+                received_at,
+            })
+            .await?;
+        tracing::info!(
+            queue_id = %id,
+            account = %by,
+            sender = %sender,
+            recipients,
+            size_octets,
+            tls = tls.as_ref().map(|tls| tls.suite),
+            "message accepted"
+        );
+        Ok(id)
+    }
+}
+
+fn may_use(account: &Account, sender: &ReversePath) -> bool {
+    account.enabled
+        && sender
+            .mailbox()
+            .is_none_or(|mailbox| account.rights.may_send_as(mailbox))
+}

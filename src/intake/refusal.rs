@@ -1,0 +1,70 @@
+//! Why a message was not taken, for its three readers: client, operator, counter.
+
+use super::draft::Break;
+use crate::{
+    message::Fault,
+    policy::content,
+    smtp::{Mailbox, Reply},
+    spool::CustodyError,
+};
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The content has a fault.
+    #[error(transparent)]
+    Content(#[from] Fault),
+    /// The account may not send as this address.
+    #[error("{place} names {address}, which the account may not send as")]
+    NotYours {
+        /// `MAIL` or the name of a field.
+        place: &'static str,
+        /// The address.
+        address: Mailbox,
+    },
+    /// Closed or removed since the sign-in.
+    #[error("account is closed")]
+    AccountClosed,
+    /// The account store did not answer.
+    #[error("account store unavailable: {0}")]
+    Accounts(String),
+    /// No custody.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// Reading or mending the header section panicked (S19).
+    #[error("processing of the header section panicked")]
+    Panicked,
+}
+
+impl Refusal {
+    /// For the client.
+    pub(super) fn reply(&self) -> Reply {
+        match self {
+            Refusal::Content(fault) => content::refusal(fault),
+            Refusal::NotYours { address, .. } => content::not_yours(address),
+            Refusal::AccountClosed => content::account_closed(),
+            Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
+            Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
+            Refusal::Accounts(_) | Refusal::Panicked => content::unavailable(),
+        }
+    }
+
+    /// For the counter `gatepost_messages_refused_total`.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Refusal::Content(_) => "content",
+            Refusal::NotYours { .. } | Refusal::AccountClosed => "rights",
+            Refusal::Custody(_) => "custody",
+            Refusal::Accounts(_) | Refusal::Panicked => "internal",
+        }
+    }
+}
+
+impl From<Break> for Refusal {
+    fn from(reason: Break) -> Self {
+        match reason {
+            Break::Content(fault) => Refusal::Content(fault),
+            Break::Custody(error) => Refusal::Custody(error),
+        }
+    }
+}
