@@ -38,10 +38,12 @@
 #![warn(missing_docs)]
 
 pub mod accounts;
+pub mod deliver;
 pub mod envelope;
 pub mod intake;
 pub mod message;
 pub mod policy;
+pub mod queue;
 pub mod sasl;
 pub mod session;
 pub mod smtp;

@@ -1,0 +1,76 @@
+//! What the queue needs of its neighbours, so that its tests can play them in memory.
+
+use std::{future::Future, time::SystemTime};
+
+use crate::{
+    deliver::{Attempt, Deliver},
+    envelope::{Outcome, QueueId},
+    spool::{AttemptRecord, Claim, Content, CustodyError, Fresh, Spool},
+};
+
+/// The keeper of messages; each method as [`Spool`] has it.
+pub(super) trait Custody: Send + Sync + 'static {
+    fn claim(
+        &self,
+        now: SystemTime,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Claim>, CustodyError>> + Send;
+    fn next_due(&self) -> impl Future<Output = Result<Option<SystemTime>, CustodyError>> + Send;
+    fn content(&self, id: &QueueId) -> impl Future<Output = Result<Content, CustodyError>> + Send;
+    fn record(
+        &self,
+        attempts: Vec<AttemptRecord>,
+    ) -> impl Future<Output = Result<(), CustodyError>> + Send;
+    fn release(&self, id: &QueueId) -> impl Future<Output = Result<(), CustodyError>> + Send;
+    fn hold(&self, hold: bool);
+}
+
+impl Custody for Spool {
+    async fn claim(&self, now: SystemTime, limit: usize) -> Result<Vec<Claim>, CustodyError> {
+        Spool::claim(self, now, limit).await
+    }
+
+    async fn next_due(&self) -> Result<Option<SystemTime>, CustodyError> {
+        Spool::next_due(self).await
+    }
+
+    async fn content(&self, id: &QueueId) -> Result<Content, CustodyError> {
+        Spool::content(self, id).await
+    }
+
+    async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
+        Spool::record(self, attempts).await
+    }
+
+    async fn release(&self, id: &QueueId) -> Result<(), CustodyError> {
+        Spool::release(self, id).await
+    }
+
+    fn hold(&self, hold: bool) {
+        Spool::hold(self, hold);
+    }
+}
+
+/// The way by which fresh messages come, already claimed.
+pub(super) trait Arrivals: Send + 'static {
+    /// Loses nothing when dropped unfinished; `None` when no more will come.
+    fn recv(&mut self) -> impl Future<Output = Option<Claim>> + Send;
+}
+
+impl Arrivals for Fresh {
+    async fn recv(&mut self) -> Option<Claim> {
+        Fresh::recv(self).await
+    }
+}
+
+/// Those who carry a message to a next hop.
+pub(super) trait Carrier: Send + Sync + 'static {
+    /// One outcome for each recipient, in their order.
+    fn attempt(&self, attempt: Attempt) -> impl Future<Output = Vec<Outcome>> + Send;
+}
+
+impl Carrier for Deliver {
+    async fn attempt(&self, attempt: Attempt) -> Vec<Outcome> {
+        Deliver::attempt(self, attempt).await
+    }
+}

@@ -1,0 +1,224 @@
+//! Custody in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    envelope::{BodyType, QueueId},
+    queue::custody::Custody,
+    smtp::{Mailbox, ReversePath},
+    spool::{AttemptRecord, Claim, Content, CustodyError, DueRecipient, Next, StoredBody},
+};
+
+/// Custody in memory, which outlives the queue as a database does.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) rows: Mutex<BTreeMap<(QueueId, u32), Row>>,
+    pub(super) records: Mutex<Vec<AttemptRecord>>,
+    pub(super) released: Mutex<Vec<QueueId>>,
+    pub(super) looks: AtomicUsize,
+    /// So many calls of each kind fail.
+    pub(super) failing_records: AtomicUsize,
+    pub(super) failing_looks: AtomicUsize,
+    pub(super) failing_contents: AtomicUsize,
+    /// Records of this message are always refused.
+    pub(super) poison: Mutex<Option<QueueId>>,
+    pub(super) held: AtomicBool,
+}
+
+pub(super) struct Row {
+    pub(super) address: Mailbox,
+    pub(super) received_at: SystemTime,
+    pub(super) attempts: u32,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum State {
+    Due(SystemTime),
+    Claimed,
+    Delivered,
+    Held,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+/// Whether a call is one of those that are to fail.
+pub(super) fn fails(left: &AtomicUsize) -> Result<(), CustodyError> {
+    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+        Ok(_) => Err(CustodyError::Failed("as the test wants it".into())),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Memory {
+    pub(super) fn add(
+        &self,
+        id: &QueueId,
+        addresses: &[&str],
+        received_at: SystemTime,
+        state: State,
+    ) {
+        let mut rows = locked(&self.rows);
+        for (number, address) in (1..).zip(addresses) {
+            let row = Row {
+                address: Mailbox::parse(address).unwrap(),
+                received_at,
+                attempts: 0,
+                state,
+            };
+            rows.insert((id.clone(), number), row);
+        }
+    }
+
+    pub(super) fn states(&self) -> Vec<State> {
+        locked(&self.rows).values().map(|row| row.state).collect()
+    }
+
+    pub(super) fn all(&self, state: State) -> bool {
+        self.states().iter().all(|other| *other == state)
+    }
+
+    /// What a restart does: claims of the dead incarnation are free.
+    pub(super) fn free_claims(&self, now: SystemTime) {
+        for row in locked(&self.rows).values_mut() {
+            if row.state == State::Claimed {
+                row.state = State::Due(now);
+            }
+        }
+    }
+
+    pub(super) fn claim_due(&self, now: SystemTime, limit: usize) -> Vec<Claim> {
+        let mut claims: Vec<Claim> = Vec::new();
+        for ((id, number), row) in locked(&self.rows).iter_mut() {
+            if !matches!(row.state, State::Due(due) if due <= now) {
+                continue;
+            }
+            if claims.last().is_none_or(|last| last.id != *id) {
+                if claims.len() == limit {
+                    break;
+                }
+                claims.push(Claim {
+                    id: id.clone(),
+                    sender: ReversePath::Null,
+                    body: BodyType::SevenBit,
+                    smtputf8: false,
+                    received_at: row.received_at,
+                    recipients: Vec::new(),
+                    content: None,
+                });
+            }
+            row.state = State::Claimed;
+            claims.last_mut().unwrap().recipients.push(DueRecipient {
+                number: *number,
+                address: row.address.clone(),
+                attempts: row.attempts,
+            });
+        }
+        claims
+    }
+
+    pub(super) fn claim_of(&self, id: &QueueId, content: Option<Content>) -> Claim {
+        let rows = locked(&self.rows);
+        let mine = rows
+            .iter()
+            .filter(|((other, _), row)| other == id && row.state == State::Claimed);
+        let recipients: Vec<_> = mine
+            .map(|((_, number), row)| DueRecipient {
+                number: *number,
+                address: row.address.clone(),
+                attempts: row.attempts,
+            })
+            .collect();
+        Claim {
+            id: id.clone(),
+            sender: ReversePath::Null,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            received_at: rows[&(id.clone(), recipients[0].number)].received_at,
+            recipients,
+            content,
+        }
+    }
+}
+
+pub(super) fn content() -> Content {
+    Content {
+        header: "\r\n".into(),
+        body: StoredBody::Memory("".into()),
+    }
+}
+
+impl Custody for Memory {
+    async fn claim(&self, now: SystemTime, limit: usize) -> Result<Vec<Claim>, CustodyError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        fails(&self.failing_looks)?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let claims = self.claim_due(now, limit);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(claims)
+    }
+
+    async fn next_due(&self) -> Result<Option<SystemTime>, CustodyError> {
+        let rows = locked(&self.rows);
+        let due = rows.values().filter_map(|row| match row.state {
+            State::Due(time) => Some(time),
+            State::Claimed | State::Delivered | State::Held => None,
+        });
+        Ok(due.min())
+    }
+
+    async fn content(&self, _id: &QueueId) -> Result<Content, CustodyError> {
+        fails(&self.failing_contents)?;
+        Ok(content())
+    }
+
+    async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        fails(&self.failing_records)?;
+        let poison = locked(&self.poison).clone();
+        if attempts
+            .iter()
+            .any(|record| Some(&record.id) == poison.as_ref())
+        {
+            return Err(CustodyError::Failed("this one is refused".into()));
+        }
+        let mut rows = locked(&self.rows);
+        for record in attempts {
+            let row = rows
+                .get_mut(&(record.id.clone(), record.recipient))
+                .unwrap();
+            assert_eq!(row.state, State::Claimed, "recorded without a claim");
+            row.attempts += 1;
+            row.state = match record.next {
+                Next::Done => State::Delivered,
+                Next::At(time) => State::Due(time),
+                Next::Held => State::Held,
+            };
+            locked(&self.records).push(record);
+        }
+        Ok(())
+    }
+
+    async fn release(&self, id: &QueueId) -> Result<(), CustodyError> {
+        locked(&self.released).push(id.clone());
+        for ((other, _), row) in locked(&self.rows).iter_mut() {
+            if other == id && row.state == State::Claimed {
+                row.state = State::Due(SystemTime::UNIX_EPOCH);
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&self, hold: bool) {
+        self.held.store(hold, Ordering::SeqCst);
+    }
+}
