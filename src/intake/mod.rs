@@ -30,7 +30,7 @@ use crate::{
     message::Limits,
     session::{MessageVerdict, SenderVerdict},
     smtp::{Domain, ReversePath},
-    spool::{NewMessage, Spool},
+    spool::{CustodyError, NewMessage, Spool},
 };
 
 /// Settings of the intake; `config` fills them.
@@ -109,7 +109,10 @@ impl Intake {
             Ok(()) => SenderVerdict::Granted,
             Err(error) => {
                 tracing::warn!(account = %by, error = %error, "no room for a message");
-                SenderVerdict::NoRoom
+                match error {
+                    CustodyError::NoRoom => SenderVerdict::NoRoom,
+                    CustodyError::Failed(_) => SenderVerdict::Unavailable,
+                }
             }
         }
     }
@@ -164,7 +167,7 @@ impl Intake {
         let id = self.ids.next();
         let received_at = SystemTime::now();
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|_| Refusal::Panicked)?;
+        getrandom::fill(&mut random).map_err(|_| Refusal::NoRandomness)?;
         let circumstances = Circumstances {
             options: &options,
             own: &account.address,

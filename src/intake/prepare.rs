@@ -15,7 +15,7 @@ pub(super) struct Circumstances<'a> {
     /// The account's own address at this moment.
     pub(super) own: &'a Mailbox,
     /// The account's rights at this moment.
-    pub(super) may_send_as: &'a dyn Fn(&Mailbox) -> bool,
+    pub(super) may_send_as: &'a (dyn Fn(&Mailbox) -> bool + Sync),
     pub(super) submission: &'a Submission,
     pub(super) id: &'a QueueId,
     pub(super) now: SystemTime,

@@ -31,6 +31,9 @@ pub(super) enum Refusal {
     /// No custody.
     #[error(transparent)]
     Custody(#[from] CustodyError),
+    /// The system gave no random octets for a Message-ID.
+    #[error("system gave no random octets")]
+    NoRandomness,
     /// Reading or mending the header section panicked (S19).
     #[error("processing of the header section panicked")]
     Panicked,
@@ -45,7 +48,9 @@ impl Refusal {
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
-            Refusal::Accounts(_) | Refusal::Panicked => content::unavailable(),
+            Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => {
+                content::unavailable()
+            }
         }
     }
 
@@ -55,7 +60,7 @@ impl Refusal {
             Refusal::Content(_) => "content",
             Refusal::NotYours { .. } | Refusal::AccountClosed => "rights",
             Refusal::Custody(_) => "custody",
-            Refusal::Accounts(_) | Refusal::Panicked => "internal",
+            Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => "internal",
         }
     }
 }

@@ -51,9 +51,7 @@ impl AddressList {
         if list.mailboxes.is_empty() {
             return Err(AddressFault::NoMailbox);
         }
-        if let [only] = &list.mailboxes[..]
-            && is_bare(text, only)
-        {
+        if is_bare(text, &list) {
             return Ok(list);
         }
         let mut field = Vec::with_capacity(text.len() + 9);
@@ -73,12 +71,28 @@ impl AddressList {
     }
 }
 
-/// Whether `text` is `mailbox` and nothing else. mail-parser takes a bare quoted local part for a
-/// display name; without anything in the quotes that divides addresses, no harm can come of it.
-fn is_bare(text: &str, mailbox: &Mailbox) -> bool {
-    let plain = mailbox.unquoted_local_part();
-    text.trim_matches([' ', '\t', '\r', '\n']) == mailbox.to_string()
-        && !plain.contains(['@', '<', '>', ',', ';', ':', '(', ')', '"', '\\'])
+/// Whether `text` is one mailbox with nothing but blanks and comments in and around it.
+///
+/// mail-parser takes a bare quoted local part for a display name and stumbles over the blanks of
+/// RFC 5322 §4.4; without anything that divides addresses, no reader can find another one there.
+fn is_bare(text: &str, list: &AddressList) -> bool {
+    let [only] = &list.mailboxes[..] else {
+        return false;
+    };
+    let divides = |c| "@<>,;:()\"\\".contains(c);
+    let mut plain = String::with_capacity(text.len());
+    let mut copied = 0;
+    for comment in &list.comments {
+        if text[comment.start + 1..comment.end - 1].contains(divides) {
+            return false;
+        }
+        plain.push_str(&text[copied..comment.start]);
+        copied = comment.end;
+    }
+    plain.push_str(&text[copied..]);
+    let no_blanks = |text: &str| text.replace([' ', '\t', '\r', '\n'], "");
+    no_blanks(&plain) == no_blanks(&only.to_string())
+        && !only.unquoted_local_part().contains(divides)
 }
 
 fn same_mailboxes(ours: &[Mailbox], theirs: &Address<'_>) -> bool {
@@ -399,6 +413,7 @@ mod tests {
             (" \"joe bloggs\"@b.example", "\"joe bloggs\"@b.example"),
             (" J <\"joe.b\"@b.example>", "\"joe.b\"@b.example"),
             (" a@[192.0.2.1]", "a@[192.0.2.1]"),
+            (" a(x)@ (y) b . example", "a@b.example"),
             (" a@b.example (x, <c@d.example>)", "a@b.example"),
             (" \u{fc}@\u{fc}.example", "\u{fc}@\u{fc}.example"),
         ] {
@@ -435,6 +450,16 @@ mod tests {
             " a@b.example;",
         ] {
             assert!(read(text).is_err(), "{text:?} gave {:?}", read(text));
+        }
+    }
+
+    #[test]
+    fn what_readers_could_take_apart_is_ambiguous() {
+        for text in [
+            " \"x@evil.example,a\"@b.example",
+            " a(<x@evil.example>)@b.example",
+        ] {
+            assert_eq!(read(text), Err(AddressFault::Ambiguous), "{text:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything else stays octet for octet, and no field changes its place.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use data_encoding::BASE32HEX_NOPAD;
 
@@ -78,15 +78,25 @@ impl Fixup<'_> {
             }
             _ => {}
         }
-        if self.smtputf8 || value.is_ascii() {
+        let stays = self.smtputf8 || value.is_ascii();
+        if stays && entry.kind == Kind::Received {
             out.extend_from_slice(&header.section[entry.field.whole.clone()]);
             return Ok(());
         }
-        let start = entry.field.whole.start;
-        out.extend_from_slice(&header.section[start..entry.field.value.start]);
-        let mut encoder = Encoder::new(out, entry.field.value.start - start);
+        // Blanks before the colon and lines of blanks alone are read, never written (RFC 5322 §4):
+        // some readers take the first for another field and the second for the end of the section.
+        let name = &header.section[entry.field.name.clone()];
+        let value = without_blank_lines(value);
+        out.extend_from_slice(name);
+        out.push(b':');
+        if stays {
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+            return Ok(());
+        }
+        let mut encoder = Encoder::new(out, name.len() + 1);
         match entry.kind {
-            Kind::Subject | Kind::Other => encoder.unstructured(value),
+            Kind::Subject | Kind::Other => encoder.unstructured(&value),
             Kind::From
             | Kind::Sender
             | Kind::ReplyTo
@@ -96,7 +106,7 @@ impl Fixup<'_> {
             | Kind::ResentSender
             | Kind::ResentTo
             | Kind::ResentCc
-            | Kind::ResentReplyTo => encode_addresses(&mut encoder, entry, value)?,
+            | Kind::ResentReplyTo => encode_addresses(&mut encoder, entry, &value)?,
             Kind::Date
             | Kind::MessageId
             | Kind::InReplyTo
@@ -128,18 +138,25 @@ fn add(out: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
+/// `value` without continuation lines that hold only blanks.
+fn without_blank_lines(value: &str) -> Cow<'_, str> {
+    let is_blank = |line: &&str| line.bytes().all(|b| b == b' ' || b == b'\t');
+    if !value.split("\r\n").skip(1).any(|line| is_blank(&line)) {
+        return Cow::Borrowed(value);
+    }
+    let mut lines = value.split("\r\n");
+    let mut kept = lines.next().unwrap_or_default().to_owned();
+    for line in lines.filter(|line| !is_blank(line)) {
+        kept.push_str("\r\n");
+        kept.push_str(line);
+    }
+    Cow::Owned(kept)
+}
+
 /// Encodes display names and comments; an address beyond ASCII cannot be encoded.
 fn encode_addresses(encoder: &mut Encoder<'_>, entry: &Entry, value: &str) -> Result<(), Fault> {
     let field = entry.name;
-    let parsed;
-    let list = match &entry.list {
-        Some(list) => list,
-        None => {
-            parsed =
-                AddressList::parse(value).map_err(|problem| Fault::Addresses { field, problem })?;
-            &parsed
-        }
-    };
+    let list = AddressList::parse(value).map_err(|problem| Fault::Addresses { field, problem })?;
     let mut places: Vec<_> = list.phrases.iter().map(|at| (at, Place::Phrase)).collect();
     places.extend(list.comments.iter().map(|at| (at, Place::Comment)));
     places.sort_by_key(|(at, _)| at.start);
@@ -258,7 +275,17 @@ mod tests {
         assert_eq!(apply(&section, false).unwrap(), format!("{GOOD}\r\n"));
     }
 
-    /// R6531-3.5a and DESIGN: raw UTF-8 in text is encoded, in an address refused.
+    /// R5322-4a, R5321-4.4e.
+    #[test]
+    fn obsolete_forms_that_others_misread_are_not_passed_on() {
+        let section = format!("Received : x\r\n \r\nSubject \t: a\r\n \t\r\n b\r\n \r\n{GOOD}");
+        assert_eq!(
+            apply(&section, false).unwrap(),
+            format!("Received : x\r\n \r\nSubject: a\r\n b\r\n{GOOD}\r\n")
+        );
+    }
+
+    /// R6531-3.5a: raw UTF-8 in text is encoded, in an address refused.
     #[test]
     fn utf8_is_encoded_where_words_may_stand() {
         for (field, expected) in [
@@ -327,7 +354,7 @@ mod tests {
         /// R5321-4.4e, R5322-3.6a2.
         #[test]
         fn all_other_octets_stay(
-            others in prop::collection::vec("(X-[A-Za-z]{1,5}|Received|Comments) ?:[ -~]{0,40}(\r\n [!-~]{1,20})?", 0..10)
+            others in prop::collection::vec("(X-[A-Za-z]{1,5}|Received|Comments):[ -~]{0,40}(\r\n [!-~]{1,20})?", 0..10)
         ) {
             let mut section = String::from(GOOD);
             for other in &others {

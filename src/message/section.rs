@@ -213,6 +213,17 @@ mod tests {
         assert_eq!(fault, Err(Fault::SectionTooLarge { max: 100 << 10 }));
     }
 
+    /// S1, S2.
+    #[test]
+    fn nested_messages_are_body_from_the_first_empty_line_on() {
+        let content = b"Content-Type: message/rfc822\r\n\r\n".repeat(100_000);
+        let mut splitter = Splitter::new(LIMITS);
+        let body = splitter.push(&content).unwrap().len();
+        let section = splitter.finish().unwrap();
+        assert_eq!(section, b"Content-Type: message/rfc822\r\n");
+        assert_eq!(body, content.len() - section.len() - 2);
+    }
+
     /// R5322-2.2a, R5322-4a.
     #[test]
     fn lines_that_are_no_field_are_named() {

@@ -321,7 +321,7 @@ async fn claims_of_a_killed_process_are_free_and_those_of_a_live_node_are_not() 
     assert_eq!(claim(much_later).await.unwrap().len(), 2);
 }
 
-/// DESIGN §5: due times further off than the longest retry count as due.
+/// Due times further off than the longest retry count as due.
 #[tokio::test]
 async fn a_clock_that_was_stepped_back_strands_nothing() {
     let house = House::new().await;

@@ -21,7 +21,7 @@ pub enum StoreError {
     #[error("the database is read-only: {0}")]
     ReadOnly(String),
     /// The file is damaged, or no SQLite database at all.
-    #[error("the database is damaged: {0}; restore it from a backup, nothing was changed")]
+    #[error("the database is damaged: {0}; restore it from a backup")]
     Corrupt(String),
     /// A later release wrote the file.
     #[error(

@@ -10,6 +10,8 @@
 mod batch;
 mod claim;
 mod list;
+mod rows;
+mod statements;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -21,7 +21,7 @@ async fn queue(house: &House) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// DESIGN §5, S3: the log of the database is cut at any octet, or its tail is garbage, as a disk
+/// S3: the log of the database is cut at any octet, or its tail is garbage, as a disk
 /// may leave it when the power goes. Every message answered before the cut is there and whole.
 #[tokio::test]
 async fn a_log_torn_at_any_octet_keeps_every_answered_message() {

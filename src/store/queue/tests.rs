@@ -1,8 +1,8 @@
 //! Rows: what is claimed, what ends, and that no statement walks the queue.
 
 use super::{
-    batch::EVERYTHING,
     claim::{CLAIM, NEXT_DUE},
+    statements::EVERYTHING,
     *,
 };
 use crate::{
@@ -39,7 +39,7 @@ async fn fill(store: &Store, messages: i64) {
     }
 }
 
-/// DESIGN §5: the cost of a message stays flat as the queue grows.
+/// The cost of a message stays flat as the queue grows.
 #[tokio::test]
 async fn no_statement_of_the_hot_path_walks_the_queue() {
     let (_directory, store) = store().await;

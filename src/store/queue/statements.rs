@@ -1,0 +1,103 @@
+//! The statements of a group commit: constant, and each keeps to keys and indexes.
+
+/// `$1` messages, `$2` contents, `$3` recipients.
+///
+/// Not `?1`: sqlx takes the gaps that a statement leaves for parameters of their own.
+macro_rules! accept {
+    () => {
+        r#"
+        BEGIN IMMEDIATE;
+
+        INSERT INTO messages
+               (number, id, account, sender, body_type, smtputf8, size_octets, received_at)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
+               value ->> 4, value ->> 5, value ->> 6, value ->> 7
+          FROM json_each($1);
+
+        INSERT INTO contents (message, header, body, body_file, body_octets)
+        SELECT value ->> 0,
+               substr($2, value ->> 8, value ->> 9),
+               CASE WHEN value ->> 12 IS NULL
+                    THEN substr($2, value ->> 10, value ->> 11)
+               END,
+               value ->> 12,
+               value ->> 11
+          FROM json_each($1);
+
+        INSERT INTO recipients (message, number, address, status, next_attempt_at, claimed_by)
+        SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4
+          FROM json_each($3);
+        "#
+    };
+}
+
+/// `$4` records, `$5` releases.
+macro_rules! settle {
+    () => {
+        r#"
+        INSERT INTO attempts
+               (message_id, recipient, address, next_hop,
+                started_at, ended_at, outcome, code, text)
+        SELECT m.id, r.number, r.address, j.value ->> 4,
+               j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
+          FROM json_each($4) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
+         WHERE j.value ->> 2 <> 'done'
+            OR r.attempts > 0;              -- delivered at once: the log has it
+
+        DELETE FROM recipients
+         WHERE (message, number) IN
+               (SELECT m.number, j.value ->> 1
+                  FROM json_each($4) AS j
+                 CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                 WHERE j.value ->> 2 = 'done');
+
+        -- An update through the key: UPDATE … FROM walks the whole table first.
+        INSERT INTO recipients
+               (message, number, address, status, next_attempt_at, attempts, last_code, last_text)
+        SELECT r.message, r.number, r.address, j.value ->> 2, j.value ->> 3,
+               r.attempts + 1, j.value ->> 8, j.value ->> 9
+          FROM json_each($4) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
+         WHERE j.value ->> 2 <> 'done'
+           AND r.status <> 'aside'
+            ON CONFLICT (message, number) DO UPDATE
+           SET status = excluded.status,
+               next_attempt_at = excluded.next_attempt_at,
+               claimed_by = NULL,
+               attempts = excluded.attempts,
+               last_code = excluded.last_code,
+               last_text = excluded.last_text;
+
+        SELECT body_file
+          FROM contents
+         WHERE message IN (SELECT m.number
+                             FROM json_each($4) AS j
+                            CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                            WHERE j.value ->> 2 = 'done')
+           AND body_file IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = contents.message);
+
+        DELETE FROM messages
+         WHERE number IN (SELECT m.number
+                            FROM json_each($4) AS j
+                           CROSS JOIN messages AS m ON m.id = j.value ->> 0
+                           WHERE j.value ->> 2 = 'done')
+           AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = messages.number);
+
+        UPDATE recipients
+           SET claimed_by = NULL
+         WHERE message IN (SELECT m.number
+                             FROM json_each($5) AS j
+                            CROSS JOIN messages AS m ON m.id = j.value ->> 0)
+           AND claimed_by IS NOT NULL;
+        "#
+    };
+}
+
+/// A batch of new messages alone.
+pub(super) const ACCEPT: &str = concat!(accept!(), "COMMIT");
+/// Any batch.
+pub(super) const EVERYTHING: &str = concat!(accept!(), settle!(), "COMMIT");
