@@ -38,9 +38,11 @@
 #![warn(missing_docs)]
 
 pub mod accounts;
+pub mod cli;
 pub mod deliver;
 pub mod envelope;
 pub mod intake;
+pub mod listener;
 pub mod message;
 pub mod policy;
 pub mod queue;

@@ -193,5 +193,9 @@ fn a_stopping_server_says_so() {
 /// session is a few hundred octets, and it holds no buffer between commands.
 #[test]
 fn an_idle_session_is_small() {
-    assert!(size_of::<Session>() <= 448, "{} octets", size_of::<Session>());
+    assert!(
+        size_of::<Session>() <= 448,
+        "{} octets",
+        size_of::<Session>()
+    );
 }

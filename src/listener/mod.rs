@@ -1,0 +1,37 @@
+//! Accept connections, secure them, and drive one `Session` each.
+//!
+//! The room moves octets and carries questions to those who can answer; it decides nothing about
+//! mail and never learns how a message travels on. Speaks RFC 8314 (implicit TLS) and RFC 3207
+//! (STARTTLS) on the wire; every word of SMTP is the session's.
+//!
+//! When the house is full the oldest connection that has proved nothing gives up its seat: a flood
+//! of silent or guessing connections pushes out itself, never those who signed in (S32, S33).
+
+mod accept;
+mod bind;
+mod desk;
+mod driver;
+mod hangup;
+mod link;
+mod seats;
+mod secure;
+#[cfg(test)]
+mod tests;
+
+pub use bind::{BindError, Endpoint, Kind, Listeners, Serving};
+pub use desk::Desk;
+pub use seats::Limits;
+
+use std::{future::Future, pin::Pin};
+
+use crate::{envelope::Identity, session::RecipientVerdict, smtp::Mailbox};
+
+/// Where a recipient can be reached; handed in by `server`.
+pub trait RecipientCheck: Send + Sync {
+    /// Whether mail of `by` for this recipient has a way to go.
+    fn check<'a>(
+        &'a self,
+        by: &'a Identity,
+        recipient: &'a Mailbox,
+    ) -> Pin<Box<dyn Future<Output = RecipientVerdict> + Send + 'a>>;
+}
