@@ -86,6 +86,7 @@ pub struct Accounts {
     outcomes: Outcomes,
     throttle: Mutex<Throttle>,
     waiting: AtomicUsize,
+    workbench: Arc<password::Workbench>,
     /// Hashes computed for sign-ins since the start.
     hashes: AtomicU64,
     behind: mpsc::Sender<Behind>,
@@ -114,6 +115,7 @@ impl Accounts {
             memory: Mutex::new(Memory::new()),
             outcomes: Outcomes::new(random()),
             waiting: AtomicUsize::new(0),
+            workbench: Arc::default(),
             hashes: AtomicU64::new(0),
             behind,
             store: store.clone(),

@@ -1,11 +1,14 @@
 //! Password hashes (argon2id in PHC form), and passwords that nobody had to think of.
 
+use std::sync::{Mutex, PoisonError};
+
 use argon2::{
-    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHasher, Version,
     password_hash::phc::PasswordHash,
 };
 use data_encoding::BASE64_NOPAD;
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Options;
@@ -115,16 +118,61 @@ pub(super) fn dummy(params: &Params, random: &[u8; 48]) -> SecretString {
 #[error("stored password hash cannot be read: {0}")]
 pub(super) struct Broken(String);
 
-/// Whether `hash` is one of this prepared password; computed with the parameters in `hash`.
-pub(super) fn verify(hash: &SecretString, prepared: &SecretString) -> Result<bool, Broken> {
-    let parsed = PasswordHash::new(hash.expose_secret()).map_err(|e| Broken(e.to_string()))?;
-    if parsed.salt.is_none() || parsed.hash.is_none() {
-        return Err(Broken("it has no salt or no output".into()));
+/// The memory that hashes work in, kept from one to the next.
+///
+/// Handed back to the allocator after each hash, it would stay behind in the arena of every thread
+/// that ever computed one: several times as much as is ever in use at once.
+#[derive(Default)]
+pub(super) struct Workbench(Mutex<Vec<Vec<Block>>>);
+
+impl Workbench {
+    /// Whether `hash` is one of this prepared password; computed with the parameters in `hash`.
+    pub(super) fn verify(
+        &self,
+        hash: &SecretString,
+        prepared: &SecretString,
+    ) -> Result<bool, Broken> {
+        let broken = |error: &dyn std::fmt::Display| Broken(error.to_string());
+        let parsed = PasswordHash::new(hash.expose_secret()).map_err(|e| broken(&e))?;
+        let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else {
+            return Err(Broken("it has no salt or no output".into()));
+        };
+        let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|e| broken(&e))?;
+        let version = parsed
+            .version
+            .map_or(Ok(Version::default()), Version::try_from);
+        let version = version.map_err(|e| broken(&e))?;
+        let params = Params::try_from(&parsed).map_err(|e| broken(&e))?;
+        let blocks = params.block_count();
+        let argon2 = Argon2::new(algorithm, version, params);
+        let mut memory = self.take(blocks);
+        let mut output = Zeroizing::new(vec![0; expected.as_ref().len()]);
+        let password = prepared.expose_secret().as_bytes();
+        let made = argon2.hash_password_into_with_memory(
+            password,
+            salt.as_ref(),
+            &mut output,
+            &mut memory,
+        );
+        self.give_back(memory);
+        made.map_err(|e| broken(&e))?;
+        Ok(output.ct_eq(expected.as_ref()).into())
     }
-    match Argon2::default().verify_password(prepared.expose_secret().as_bytes(), &parsed) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(Broken(error.to_string())),
+
+    fn take(&self, blocks: usize) -> Vec<Block> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = kept.pop().unwrap_or_default();
+        drop(kept);
+        memory.resize(blocks, Block::default());
+        memory
+    }
+
+    fn give_back(&self, memory: Vec<Block>) {
+        // Bounded by the number of workers: nobody else takes any.
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(memory);
     }
 }
 
@@ -161,8 +209,16 @@ mod tests {
             hash.expose_secret()
                 .starts_with("$argon2id$v=19$m=8,t=1,p=1$")
         );
-        assert!(verify(&hash, &"password IX".into()).unwrap());
-        assert!(!verify(&hash, &"password ix".into()).unwrap());
+        assert!(
+            Workbench::default()
+                .verify(&hash, &"password IX".into())
+                .unwrap()
+        );
+        assert!(
+            !Workbench::default()
+                .verify(&hash, &"password ix".into())
+                .unwrap()
+        );
     }
 
     #[test]
@@ -206,7 +262,11 @@ mod tests {
         let params = params(&options()).unwrap();
         let dummy = dummy(&params, &[7; 48]);
         assert!(!is_outdated(&dummy, &params));
-        assert!(!verify(&dummy, &"password".into()).unwrap());
+        assert!(
+            !Workbench::default()
+                .verify(&dummy, &"password".into())
+                .unwrap()
+        );
     }
 
     #[test]
@@ -220,7 +280,11 @@ mod tests {
         ] {
             let made = hash("password", &Params::new(m, t, p, None).unwrap()).unwrap();
             assert_eq!(is_outdated(&made, &today), outdated, "{m} {t} {p}");
-            assert!(verify(&made, &"password".into()).unwrap());
+            assert!(
+                Workbench::default()
+                    .verify(&made, &"password".into())
+                    .unwrap()
+            );
         }
         for broken in [
             "",
@@ -230,7 +294,9 @@ mod tests {
             "$x$AAAAAAAAAAA$AAAAAAAAAAAAAAAA",
         ] {
             assert!(
-                verify(&broken.into(), &"password".into()).is_err(),
+                Workbench::default()
+                    .verify(&broken.into(), &"password".into())
+                    .is_err(),
                 "{broken}"
             );
         }
