@@ -38,7 +38,9 @@
 #![warn(missing_docs)]
 
 pub mod accounts;
+pub mod admin;
 pub mod cli;
+pub mod config;
 pub mod deliver;
 pub mod envelope;
 pub mod intake;
@@ -47,6 +49,7 @@ pub mod message;
 pub mod policy;
 pub mod queue;
 pub mod sasl;
+pub mod server;
 pub mod session;
 pub mod smtp;
 pub mod spool;

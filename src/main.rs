@@ -1,3 +1,5 @@
-//! The `gatepost` program.
+//! The program: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    gatepost::cli::run()
+}

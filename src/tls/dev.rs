@@ -22,10 +22,7 @@ const LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Made anew when less than this is left.
 const LEAST: Duration = Duration::from_secs(14 * 24 * 3600);
 
-const README: &str = "Made by `gatepost demo` for this machine only. Nothing here is worth keeping:
-delete the directory and the next demo makes a new one. A program that shall
-trust the demo needs ca.pem; the authority's own key was never written down.
-";
+const README: &str = include_str!("../../certs-dev/README.md");
 
 /// A development certificate on disk.
 #[derive(Clone, Debug)]
@@ -100,8 +97,13 @@ fn make(
         .recursive(true)
         .mode(0o700)
         .create(directory)?;
-    write(&directory.join(".gitignore"), "*\n")?;
-    write(&directory.join("README"), README)?;
+    // A checkout brings these along; elsewhere the directory explains itself too.
+    for (name, text) in [(".gitignore", "*.pem\n*.new\n"), ("README.md", README)] {
+        let path = directory.join(name);
+        if !path.exists() {
+            write(&path, text)?;
+        }
+    }
     write(&made.ca, &ca.pem())?;
     write(&made.pair.chain, &leaf.pem())?;
     write(&made.pair.key, &key.serialize_pem())?;

@@ -1,0 +1,145 @@
+//! The control socket: one line of JSON asks, one answers.
+//!
+//! Changes of accounts are written to the database by the command itself, which SQLite allows
+//! beside a server; the socket then tells the server to forget what it remembers. So the commands
+//! are the same whether a server runs or not, and a change acts before the command ends.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Running;
+
+/// What the command line asks of a server.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Accounts or domains were changed.
+    AccountsChanged,
+    /// Read the configuration anew.
+    Reload,
+}
+
+/// What the server says to it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Done before this was written.
+    Done,
+    /// Not done, and why.
+    Failed(String),
+}
+
+/// Longest line taken.
+const LINE_MAX: u64 = 4096;
+/// A person waits no longer.
+const WAIT: Duration = Duration::from_secs(10);
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// Opens the socket (0600). The spool's lock has shown that no other server owns the directory, so
+/// a socket that is there was left behind.
+///
+/// # Errors
+/// What the system says.
+pub fn bind(data_dir: &Path) -> Result<UnixListener> {
+    let path = path(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let socket = UnixListener::bind(&path)
+        .with_context(|| format!("failed to open the control socket {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(socket)
+}
+
+/// Answers until `stop`.
+pub async fn serve(socket: UnixListener, server: Arc<Running>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            // One after the other: each is short, and bounded in time.
+            Ok((stream, _)) => match tokio::time::timeout(WAIT, converse(stream, &server)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "control request failed"),
+                Err(_) => tracing::warn!("control request took too long"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "control socket failed to accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    tokio::io::BufReader::new(reader.take(LINE_MAX))
+        .read_line(&mut line)
+        .await?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::AccountsChanged) => {
+            server.accounts_changed();
+            Answer::Done
+        }
+        Ok(Request::Reload) => match server.reload().await {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Failed(format!("{error:#}")),
+        },
+        Err(error) => Answer::Failed(error.to_string()),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    writer.write_all(&text).await
+}
+
+/// Asks the server that owns `data_dir`; `false` where none runs.
+///
+/// # Errors
+/// Where the server does not do what is asked, or not in time.
+pub fn ask(data_dir: &Path, request: Request) -> Result<bool> {
+    let mut stream = match std::os::unix::net::UnixStream::connect(path(data_dir)) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(error) => return Err(error).context("failed to reach the running server"),
+    };
+    stream.set_read_timeout(Some(WAIT))?;
+    stream.set_write_timeout(Some(WAIT))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut text = String::new();
+    BufReader::new(stream)
+        .read_line(&mut text)
+        .context("the running server did not answer")?;
+    match serde_json::from_str(&text)? {
+        Answer::Done => Ok(true),
+        Answer::Failed(reason) => bail!("the running server says: {reason}"),
+    }
+}

@@ -1,0 +1,81 @@
+//! `/healthz` and `/metrics`, on loopback only: they have no password.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::{Context, Result};
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Running;
+
+static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Sends counters to Prometheus' text form; one recorder serves the whole process.
+fn metrics() -> Option<&'static PrometheusHandle> {
+    METRICS
+        .get_or_init(|| PrometheusBuilder::new().install_recorder().ok())
+        .as_ref()
+}
+
+/// Binds all addresses; counting begins here.
+///
+/// # Errors
+/// The first address that cannot be had.
+pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    metrics();
+    addresses
+        .iter()
+        .map(|address| {
+            let socket = TcpListener::bind(address)
+                .with_context(|| format!("http.listen: failed to listen on {address}"))?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        })
+        .collect()
+}
+
+/// Serves until `stop`.
+pub async fn serve(socket: TcpListener, server: Arc<Running>, stop: CancellationToken) {
+    let socket = match tokio::net::TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(%error, "http not served"),
+    };
+    let pages = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(render))
+        .with_state(server);
+    let stopped = async move { stop.cancelled().await };
+    if let Err(error) = axum::serve(socket, pages)
+        .with_graceful_shutdown(stopped)
+        .await
+    {
+        tracing::error!(%error, "http ended");
+    }
+}
+
+async fn healthz(State(server): State<Arc<Running>>) -> impl IntoResponse {
+    let troubles = server.troubles().await;
+    if troubles.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n")
+    }
+}
+
+async fn render(State(server): State<Arc<Running>>) -> impl IntoResponse {
+    metrics::gauge!("gatepost_sessions").set(server.sessions() as f64);
+    if let Ok(counts) = server.queue_counts().await {
+        metrics::gauge!("gatepost_queue_messages").set(counts.messages as f64);
+        metrics::gauge!("gatepost_queue_recipients", "state" => "due").set(counts.due as f64);
+        metrics::gauge!("gatepost_queue_recipients", "state" => "held").set(counts.held as f64);
+        metrics::gauge!("gatepost_queue_recipients", "state" => "aside").set(counts.aside as f64);
+    }
+    match metrics() {
+        Some(metrics) => (StatusCode::OK, metrics.render()),
+        None => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+    }
+}

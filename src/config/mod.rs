@@ -1,0 +1,135 @@
+//! The one configuration file: read, explained where it is wrong, turned into each room's options.
+//!
+//! Every key is described once, at its field in [`schema`]; the annotated example is made from
+//! there. Nothing below the desk knows this room. The format is TOML 1.0.
+
+mod document;
+mod example;
+mod fields;
+mod options;
+mod schema;
+mod units;
+
+use std::{fmt, path::Path};
+
+pub use example::example;
+pub use options::{Options, PortKind};
+pub use schema::{
+    Auth, BareNewline, Certificate, Config, Http, Intake, Limits, Listeners, Log, LogFormat, Queue,
+    Recipients, Route, Spool, Throttle, ThrottleLimit, Timeouts,
+};
+pub use units::{Octets, Span};
+
+/// Where the file lies unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/gatepost/gatepost.toml";
+
+/// One thing wrong with the configuration, and where.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Finding {
+    /// The file, as it was named.
+    pub file: String,
+    /// Line, counted from 1; 0 where no line is at fault.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// The key at fault with its tables, such as `limits.message_size`; empty for syntax.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub text: String,
+    /// Whether the server would refuse to start.
+    pub level: Level,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The server starts, but something will go wrong.
+    Warning,
+    /// The server does not start.
+    Error,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        let level = match self.level {
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        match self.key.as_str() {
+            "" => write!(f, ": {level}: {}", self.text),
+            key => write!(f, ": {level}: {key}: {}", self.text),
+        }
+    }
+}
+
+/// The configuration cannot be used; one line for each reason.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError(pub Vec<Finding>);
+
+/// A file that was read and found good.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// What the rooms are started with.
+    pub options: Options,
+    document: document::Document,
+}
+
+impl Loaded {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong, in the order of the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Loaded::parse(&name, &text),
+            Err(error) => Err(ConfigError(vec![Finding {
+                file: name,
+                line: 0,
+                column: 0,
+                key: String::new(),
+                text: format!("cannot be read: {error}"),
+                level: Level::Error,
+            }])),
+        }
+    }
+
+    /// Reads `text`, which is called `file` in findings.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`].
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let document = document::Document::read(file, text).map_err(ConfigError)?;
+        let config: Config =
+            toml::from_str(text).map_err(|error| ConfigError(vec![document.typed(&error)]))?;
+        let options = options::resolve(&config).map_err(|wrong| {
+            let mut findings: Vec<Finding> = wrong
+                .into_iter()
+                .map(|(key, text)| document.finding(&key, text, Level::Error))
+                .collect();
+            findings.sort_by_key(|finding| (finding.line, finding.column));
+            ConfigError(findings)
+        })?;
+        Ok(Loaded {
+            config,
+            options,
+            document,
+        })
+    }
+
+    /// A finding about `key`, with its place in the file where it stands there.
+    pub fn finding(&self, key: &str, text: impl Into<String>, level: Level) -> Finding {
+        self.document.finding(key, text.into(), level)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,452 @@
+//! From the file's values to what each room is started with, and what is wrong with them.
+
+use std::{
+    collections::HashMap,
+    path::{Component, Path},
+    time::Duration,
+};
+
+use super::schema::{BareNewline, Config, Recipients, ThrottleLimit};
+use crate::{
+    accounts, deliver, intake, listener,
+    policy::{
+        retry::Schedule,
+        routes::{LocalRecipients, Route, RouteTable, Transport},
+        throttle,
+    },
+    queue, session,
+    smtp::{Domain, Mailbox},
+    spool, tls,
+};
+
+/// How connections on a port begin.
+pub use crate::listener::Kind as PortKind;
+
+/// What every room is started or reloaded with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Addresses to listen on.
+    pub endpoints: Vec<listener::Endpoint>,
+    /// Certificates, the default first.
+    pub pairs: Vec<tls::PairFiles>,
+    /// Sessions.
+    pub session: session::Options,
+    /// Connections.
+    pub connections: listener::Limits,
+    /// Sign-ins.
+    pub accounts: accounts::Options,
+    /// Messages on their way in.
+    pub intake: intake::Options,
+    /// Custody.
+    pub spool: spool::Options,
+    /// Hand-off.
+    pub queue: queue::Options,
+    /// Transports.
+    pub deliver: deliver::Options,
+}
+
+type Wrong = Vec<(String, String)>;
+
+/// Fills the rooms' options, or says which keys are wrong and why.
+pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
+    let mut wrong = Wrong::new();
+    bounds(config, &mut wrong);
+    let hostname = hostname(config, &mut wrong);
+    let routes = routes(config, &mut wrong);
+    let postmaster = postmaster(config, routes.as_ref(), &mut wrong);
+    let endpoints = endpoints(config, &mut wrong);
+    let pairs = pairs(config, &mut wrong);
+    let accounts = accounts(config, &mut wrong);
+    let (Some(hostname), Some(routes), Some(postmaster), true) =
+        (hostname, routes, postmaster, wrong.is_empty())
+    else {
+        return Err(wrong);
+    };
+    let (limits, timeouts) = (&config.limits, &config.timeouts);
+    Ok(Options {
+        endpoints,
+        pairs,
+        session: session::Options {
+            hostname: hostname.clone(),
+            message_size: limits.message_size.0,
+            recipients: limits.recipients,
+            messages: limits.messages,
+            errors: limits.errors,
+            sign_in_failures: limits.sign_in_failures,
+            bare_lf: match limits.bare_newline {
+                BareNewline::Convert => crate::smtp::BareLf::Convert,
+                BareNewline::Reject => crate::smtp::BareLf::Refuse,
+            },
+            contact: match config.contact.as_str() {
+                "" => postmaster.to_string(),
+                contact => contact.to_owned(),
+            },
+            postmaster,
+            greeting: "ESMTP Gatepost ready".to_owned(),
+            idle: timeouts.idle.0,
+            line: timeouts.line.0,
+            data: timeouts.data.0,
+            data_rate: timeouts.data_rate,
+            sign_in: timeouts.sign_in.0,
+            session: timeouts.session.0,
+        },
+        connections: listener::Limits {
+            sessions: limits.sessions,
+            per_address: limits.sessions_per_address,
+            handshakes: limits.handshakes,
+            handshake: timeouts.handshake.0,
+            write: timeouts.write.0,
+            finish: timeouts.shutdown.0,
+        },
+        accounts,
+        intake: intake::Options {
+            hostname: hostname.clone(),
+            header_octets: limits.header_size.0 as usize,
+            header_fields: limits.header_fields,
+            hops: limits.hops,
+            reveal_client: config.intake.reveal_client,
+        },
+        spool: spool::Options {
+            directory: config.data_dir.join("spool"),
+            inline_octets: config.spool.inline.0 as usize,
+            batch: 256,
+            reserve_octets: config.spool.reserve.0,
+            reserve_inodes: config.spool.reserve_inodes,
+            fresh: 1024,
+            node: config.node.clone(),
+        },
+        queue: queue::Options {
+            routes,
+            schedule: Schedule {
+                first: config.queue.retry_first.0,
+                longest: config.queue.retry_longest.0,
+                give_up_after: config.queue.hold_after.0,
+            },
+            attempts: config.queue.attempts,
+            attempts_per_hop: config.queue.attempts_per_route,
+            waiting: 256,
+            hold: config.queue.hold,
+            stop_within: timeouts.shutdown.0,
+        },
+        deliver: deliver::Options {
+            hostname: hostname.as_str().to_owned(),
+            maildir_writers: config.queue.attempts,
+        },
+    })
+}
+
+fn complain(wrong: &mut Wrong, key: &str, text: impl Into<String>) {
+    wrong.push((key.to_owned(), text.into()));
+}
+
+/// Least and greatest values, in one table.
+fn bounds(config: &Config, wrong: &mut Wrong) {
+    let (l, t, q) = (&config.limits, &config.timeouts, &config.queue);
+    let numbers = [
+        ("limits.message_size", l.message_size.0, 65_536, 1 << 40),
+        ("limits.recipients", l.recipients as u64, 100, 100_000),
+        ("limits.header_size", l.header_size.0, 8_192, 16 << 20),
+        ("limits.header_fields", l.header_fields as u64, 100, 100_000),
+        ("limits.hops", l.hops as u64, 30, 10_000),
+        ("limits.sessions", l.sessions as u64, 1, 1_000_000),
+        (
+            "limits.sessions_per_address",
+            l.sessions_per_address as u64,
+            1,
+            1_000_000,
+        ),
+        ("limits.handshakes", l.handshakes as u64, 1, 100_000),
+        ("limits.messages", l.messages.into(), 1, u32::MAX.into()),
+        ("limits.errors", l.errors.into(), 3, 10_000),
+        ("limits.sign_in_failures", l.sign_in_failures.into(), 3, 100),
+        ("auth.waiting", config.auth.waiting as u64, 1, 100_000),
+        ("auth.workers", config.auth.workers as u64, 0, 4096),
+        ("queue.attempts", q.attempts as u64, 1, 4096),
+        (
+            "queue.attempts_per_route",
+            q.attempts_per_route as u64,
+            1,
+            4096,
+        ),
+        ("spool.inline", config.spool.inline.0, 0, 16 << 20),
+    ];
+    for (key, value, least, most) in numbers {
+        if value < least || value > most {
+            complain(
+                wrong,
+                key,
+                format!("{value} is out of range, from {least} to {most}"),
+            );
+        }
+    }
+    let second = Duration::from_secs(1);
+    for (key, value) in [
+        ("timeouts.handshake", t.handshake),
+        ("timeouts.idle", t.idle),
+        ("timeouts.line", t.line),
+        ("timeouts.data", t.data),
+        ("timeouts.sign_in", t.sign_in),
+        ("timeouts.session", t.session),
+        ("timeouts.write", t.write),
+        ("timeouts.shutdown", t.shutdown),
+        ("queue.retry_first", q.retry_first),
+        ("queue.retry_longest", q.retry_longest),
+        ("queue.hold_after", q.hold_after),
+    ] {
+        if value.0 < second {
+            complain(wrong, key, format!("{value} is too short, the least is 1s"));
+        }
+    }
+    if q.retry_longest.0 > spool::LONGEST_RETRY {
+        complain(wrong, "queue.retry_longest", "is too long, the most is 24h");
+    }
+    if q.retry_first.0 > q.retry_longest.0 {
+        complain(wrong, "queue.retry_first", "is longer than retry_longest");
+    }
+    if !config.data_dir.is_absolute() {
+        complain(wrong, "data_dir", "must be an absolute path");
+    }
+    if config.node.is_empty() || config.node.len() > 64 || !config.node.is_ascii() {
+        complain(wrong, "node", "must be a name of 1 to 64 ASCII characters");
+    }
+    if config.contact.chars().any(char::is_control) {
+        complain(
+            wrong,
+            "contact",
+            "must be one line without control characters",
+        );
+    }
+    if config.log.level.parse::<tracing::Level>().is_err() {
+        let text = "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+        complain(wrong, "log.level", text);
+    }
+    for (n, address) in config.http.listen.iter().enumerate() {
+        if !address.ip().is_loopback() {
+            let text =
+                format!("{address} is no loopback address; health and metrics have no password");
+            complain(wrong, &format!("http.listen.{n}"), text);
+        }
+    }
+}
+
+fn hostname(config: &Config, wrong: &mut Wrong) -> Option<Domain> {
+    let text = match Domain::parse(&config.hostname) {
+        _ if config.hostname.is_empty() => {
+            "is missing: the server's own name, such as \"mail.example.org\"".to_owned()
+        }
+        Ok(name) if name.literal().is_some() => "must be a name, not an address".to_owned(),
+        Ok(name) if !name.as_str().is_ascii() => "must be written in ASCII (xn--)".to_owned(),
+        Ok(name) if name.is_fully_qualified() || name.as_str() == "localhost" => return Some(name),
+        Ok(_) => "must be fully qualified, such as \"mail.example.org\"".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    complain(wrong, "hostname", text);
+    None
+}
+
+fn routes(config: &Config, wrong: &mut Wrong) -> Option<RouteTable> {
+    let before = wrong.len();
+    if config.routes.is_empty() {
+        complain(wrong, "routes", "no route: mail would have nowhere to go");
+    }
+    let mut routes = Vec::new();
+    for (n, route) in config.routes.iter().enumerate() {
+        let at = |key: &str| format!("routes.{n}.{key}");
+        match route.transport.as_str() {
+            "maildir" => {}
+            name @ ("lmtp" | "relay" | "mx" | "discard") => {
+                complain(
+                    wrong,
+                    &at("transport"),
+                    format!("\"{name}\" comes with a later version"),
+                );
+            }
+            name => complain(
+                wrong,
+                &at("transport"),
+                format!("\"{name}\" is unknown; here there is \"maildir\""),
+            ),
+        }
+        if route.name.is_empty() {
+            complain(wrong, &at("name"), "is missing");
+        }
+        let mut domains = Vec::new();
+        for domain in route.domains.iter().filter(|domain| *domain != "*") {
+            match Domain::parse(domain) {
+                Ok(domain) => domains.push(domain),
+                Err(error) => complain(wrong, &at("domains"), format!("\"{domain}\": {error}")),
+            }
+        }
+        routes.push(Route {
+            name: route.name.clone(),
+            is_default: route.domains.iter().any(|domain| domain == "*"),
+            domains,
+            transport: Transport::Maildir {
+                path: route.path.clone(),
+                recipients: match route.recipients {
+                    Recipients::Accounts => LocalRecipients::Accounts,
+                    Recipients::Any => LocalRecipients::Any,
+                },
+            },
+        });
+        // One at a time, so that the finding names the route that is too much.
+        if wrong.len() == before
+            && let Err(error) = RouteTable::new(routes.clone())
+        {
+            complain(wrong, &format!("routes.{n}"), error.to_string());
+        }
+    }
+    if wrong.len() > before {
+        return None;
+    }
+    RouteTable::new(routes).ok()
+}
+
+fn postmaster(config: &Config, routes: Option<&RouteTable>, wrong: &mut Wrong) -> Option<Mailbox> {
+    let named = config.routes.iter().flat_map(|route| &route.domains);
+    let text = match (
+        config.postmaster.as_str(),
+        named.clone().find(|name| *name != "*"),
+    ) {
+        ("", Some(domain)) => format!("postmaster@{domain}"),
+        ("", None) => format!("postmaster@{}", config.hostname),
+        (address, _) => address.to_owned(),
+    };
+    match Mailbox::parse(&text) {
+        Ok(address) => {
+            if routes.is_some_and(|routes| routes.lookup(&address).is_none()) {
+                complain(
+                    wrong,
+                    "postmaster",
+                    format!("no route takes mail for {address}"),
+                );
+            }
+            Some(address)
+        }
+        Err(error) => {
+            complain(wrong, "postmaster", error.to_string());
+            None
+        }
+    }
+}
+
+fn endpoints(config: &Config, wrong: &mut Wrong) -> Vec<listener::Endpoint> {
+    let lists = [
+        (
+            "submissions",
+            PortKind::Implicit,
+            &config.listeners.submissions,
+        ),
+        (
+            "submission",
+            PortKind::StartTls,
+            &config.listeners.submission,
+        ),
+    ];
+    let mut seen = HashMap::new();
+    let mut endpoints = Vec::new();
+    for (name, kind, addresses) in lists {
+        for (n, address) in addresses.iter().enumerate() {
+            let key = format!("listeners.{name}.{n}");
+            if address.port() != 0
+                && let Some(first) = seen.insert(*address, key.clone())
+            {
+                complain(wrong, &key, format!("{address} stands at {first} too"));
+            }
+            endpoints.push(listener::Endpoint {
+                address: *address,
+                kind,
+            });
+        }
+    }
+    if endpoints.is_empty() {
+        complain(wrong, "listeners", "no address to listen on");
+    }
+    endpoints
+}
+
+fn pairs(config: &Config, wrong: &mut Wrong) -> Vec<tls::PairFiles> {
+    if config.certificates.is_empty() {
+        complain(wrong, "certificates", "no certificate: TLS is all there is");
+    }
+    let mut default = None;
+    for (n, pair) in config.certificates.iter().enumerate() {
+        for (key, path) in [("cert", &pair.cert), ("key", &pair.key)] {
+            if !is_plain(path) {
+                complain(
+                    wrong,
+                    &format!("certificates.{n}.{key}"),
+                    "must be an absolute path",
+                );
+            }
+        }
+        if pair.default && default.replace(n).is_some() {
+            complain(
+                wrong,
+                &format!("certificates.{n}.default"),
+                "another certificate is the default already",
+            );
+        }
+    }
+    let mut pairs: Vec<_> = config
+        .certificates
+        .iter()
+        .map(|pair| tls::PairFiles {
+            chain: pair.cert.clone(),
+            key: pair.key.clone(),
+        })
+        .collect();
+    if let Some(n) = default {
+        pairs[..=n].rotate_right(1);
+    }
+    pairs
+}
+
+/// Absolute and without steps upwards: the working directory of a service means nothing.
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+}
+
+fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
+    let auth = &config.auth;
+    let limit = |limit: ThrottleLimit| throttle::Limit {
+        minute: limit.minute,
+        hour: limit.hour,
+        day: limit.day,
+    };
+    let mut exempt = Vec::new();
+    for (n, network) in auth.throttle.exempt.iter().enumerate() {
+        match network.parse() {
+            Ok(network) => exempt.push(network),
+            Err(error) => {
+                let error: throttle::NetworkError = error;
+                complain(
+                    wrong,
+                    &format!("auth.throttle.exempt.{n}"),
+                    error.to_string(),
+                );
+            }
+        }
+    }
+    let options = accounts::Options {
+        argon2_memory_kib: u32::try_from(auth.argon2_memory.0 / 1024).unwrap_or(u32::MAX),
+        argon2_iterations: auth.argon2_iterations,
+        argon2_parallelism: auth.argon2_parallelism,
+        workers: match auth.workers {
+            0 => accounts::Options::default().workers,
+            workers => workers,
+        },
+        waiting: auth.waiting,
+        remember: auth.remember.0,
+        throttle: throttle::Limits {
+            address: limit(auth.throttle.address.clone()),
+            network: limit(auth.throttle.network.clone()),
+            name: limit(auth.throttle.name.clone()),
+        },
+        exempt,
+    };
+    if let Err(error) = options.check() {
+        complain(wrong, "auth.argon2_memory", error.to_string());
+    }
+    options
+}

@@ -1,0 +1,282 @@
+//! Every key of the file, with its meaning and its default.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fields::table,
+    units::{Octets, Span},
+};
+
+const fn seconds(n: u64) -> Span {
+    Span(Duration::from_secs(n))
+}
+
+/// What becomes of a line feed without carriage return in mail data.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BareNewline {
+    /// It becomes a full line end.
+    Convert,
+    /// The message is refused.
+    Reject,
+}
+
+/// Which recipients a local route takes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipients {
+    /// Addresses of accounts.
+    Accounts,
+    /// Every address.
+    Any,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
+table! {
+    /// The whole file.
+    Config {
+        /// The server's own name in greetings and trace fields: fully qualified, and what the
+        /// certificate says. Has no default.
+        hostname: String = String::new(),
+        /// Where the database, the spool and the control socket lie. Needs a restart to change.
+        data_dir: PathBuf = "/var/lib/gatepost".into(),
+        /// The user to become after ports and keys are open; empty: stay as started. Keys must be
+        /// readable to that user too, or certificates cannot be reloaded. Needs a restart.
+        user: String = String::new(),
+        /// Name of this node in claims on queued mail. Needs a restart to change.
+        node: String = "main".into(),
+        /// Address that mail for <Postmaster> goes to; it must have a route and a mailbox.
+        /// Empty: postmaster@ the first domain of the first route.
+        postmaster: String = String::new(),
+        /// Shown to people whose programs ask for HELP; empty: the postmaster's address.
+        contact: String = String::new(),
+        /// Where clients come in.
+        listeners: Listeners = Listeners::default(),
+        /// Certificates with their keys.
+        certificates: Vec<Certificate> = Vec::new(),
+        /// Where mail goes.
+        routes: Vec<Route> = Vec::new(),
+        /// How much is taken.
+        limits: Limits = Limits::default(),
+        /// How long is waited.
+        timeouts: Timeouts = Timeouts::default(),
+        /// Passwords.
+        auth: Auth = Auth::default(),
+        /// What is done to messages on their way in.
+        intake: Intake = Intake::default(),
+        /// Hand-off.
+        queue: Queue = Queue::default(),
+        /// Custody.
+        spool: Spool = Spool::default(),
+        /// Logging.
+        log: Log = Log::default(),
+        /// Health and metrics.
+        http: Http = Http::default(),
+    }
+}
+
+table! {
+    /// Addresses with ports to listen on; any number of each kind, IPv6 in brackets.
+    Listeners {
+        /// TLS from the first octet (submissions, RFC 8314).
+        submissions: Vec<SocketAddr> = vec![([0, 0, 0, 0], 465).into(), (std::net::Ipv6Addr::UNSPECIFIED, 465).into()],
+        /// STARTTLS before anything else (submission, RFC 6409).
+        submission: Vec<SocketAddr> = vec![([0, 0, 0, 0], 587).into(), (std::net::Ipv6Addr::UNSPECIFIED, 587).into()],
+    }
+}
+
+table! {
+    /// A certificate with its key; repeat the table for more. Clients choose by name (SNI).
+    Certificate {
+        /// PEM file: the certificate, then its intermediates.
+        cert: PathBuf = PathBuf::new(),
+        /// PEM file of the private key, readable to nobody else.
+        key: PathBuf = PathBuf::new(),
+        /// Serve this one to clients that name no known host; without a mark, the first.
+        default: bool = false,
+    }
+}
+
+table! {
+    /// Where mail for some recipient domains goes; repeat the table for more. The route that names
+    /// the domain wins over "*".
+    Route {
+        /// Its name in logs and metrics.
+        name: String = String::new(),
+        /// Recipient domains; "*" for all that no route names.
+        domains: Vec<String> = Vec::new(),
+        /// How: "maildir". (lmtp, relay, mx and discard come with a later version.)
+        transport: String = "maildir".into(),
+        /// Maildir of a recipient: absolute, with {domain}, {local} or {address} filled in.
+        path: String = String::new(),
+        /// Who has a mailbox there: "accounts" (others are refused at RCPT) or "any".
+        recipients: Recipients = Recipients::Accounts,
+    }
+}
+
+table! {
+    /// How much is taken from whom.
+    Limits {
+        /// Octets of a message; at least 64 KiB.
+        message_size: Octets = Octets(50 << 20),
+        /// Recipients of a message; at least 100 (RFC 5321 section 4.5.3.1.8).
+        recipients: usize = 1000,
+        /// Octets of a message's header section; at least 8 KiB.
+        header_size: Octets = Octets(256 << 10),
+        /// Header fields of a message; at least 100.
+        header_fields: usize = 1000,
+        /// Received fields at which a message is taken to loop; at least 30.
+        hops: usize = 100,
+        /// Connections at once.
+        sessions: usize = 10_000,
+        /// Connections at once from one IPv4 address or IPv6 /64.
+        sessions_per_address: usize = 100,
+        /// TLS handshakes at once; the oldest gives way to the newest.
+        handshakes: usize = 512,
+        /// Messages in one session.
+        messages: u32 = 1000,
+        /// Failing commands in one session; at least 3.
+        errors: u32 = 20,
+        /// Failed sign-ins in one session; at least 3.
+        sign_in_failures: u32 = 5,
+        /// A line feed alone in mail data: "convert" to a full line end, or "reject".
+        bare_newline: BareNewline = BareNewline::Convert,
+    }
+}
+
+table! {
+    /// How long is waited, at least one second each: "30s", "5m", "72h".
+    Timeouts {
+        /// For a TLS handshake.
+        handshake: Span = seconds(10),
+        /// For the next command (RFC 5321 section 4.5.3.2.7 asks for five minutes).
+        idle: Span = seconds(300),
+        /// From the first octet of a command line to its last.
+        line: Span = seconds(60),
+        /// For the next octets of mail data.
+        data: Span = seconds(180),
+        /// Octets a second that mail data must reach on the whole; 0: any.
+        data_rate: u32 = 100,
+        /// For a whole sign-in.
+        sign_in: Span = seconds(60),
+        /// For a whole session.
+        session: Span = seconds(24 * 3600),
+        /// For a client to take a batch of replies.
+        write: Span = seconds(60),
+        /// For sessions and deliveries to finish when the server stops.
+        shutdown: Span = seconds(20),
+    }
+}
+
+table! {
+    /// Passwords and the work of checking them.
+    Auth {
+        /// Memory of one argon2id hash; at least 8 MiB outside of tests.
+        argon2_memory: Octets = Octets(19 << 20),
+        /// Passes over that memory.
+        argon2_iterations: u32 = 2,
+        /// Lanes.
+        argon2_parallelism: u32 = 1,
+        /// Hashes at once; 0: one for each core.
+        workers: usize = 0,
+        /// Sign-ins that may wait for a worker; the next is put off (454).
+        waiting: usize = 256,
+        /// How long a checked password is remembered; "0s": never.
+        remember: Span = seconds(600),
+        /// How many wrong guesses are looked at.
+        throttle: Throttle = Throttle::default(),
+    }
+}
+
+table! {
+    /// Failed sign-ins after which further ones are put off (454), by minute, hour and day.
+    Throttle {
+        /// From one address.
+        address: ThrottleLimit = ThrottleLimit { minute: 12, hour: 60, day: 200 },
+        /// From one network (IPv4 /24, IPv6 /48).
+        network: ThrottleLimit = ThrottleLimit { minute: 36, hour: 180, day: 600 },
+        /// At one name.
+        name: ThrottleLimit = ThrottleLimit { minute: 24, hour: 100, day: 300 },
+        /// Networks that are neither counted nor stopped, such as "192.0.2.0/24".
+        exempt: Vec<String> = Vec::new(),
+    }
+}
+
+table! {
+    /// One counter's limits.
+    ThrottleLimit {
+        /// Within any minute.
+        minute: u32 = 12,
+        /// Within any hour.
+        hour: u32 = 60,
+        /// Within any day.
+        day: u32 = 200,
+    }
+}
+
+table! {
+    /// What is done to messages on their way in.
+    Intake {
+        /// Show the client's address and EHLO name in the Received field.
+        reveal_client: bool = false,
+    }
+}
+
+table! {
+    /// Hand-off to the next hop.
+    Queue {
+        /// Accept mail but hand nothing on, for maintenance.
+        hold: bool = false,
+        /// Wait after the first failed attempt; doubled after each further one.
+        retry_first: Span = seconds(60),
+        /// Longest wait between attempts; at most 24 hours.
+        retry_longest: Span = seconds(4 * 3600),
+        /// Age at which a message that cannot be handed on is held for the operator.
+        hold_after: Span = seconds(5 * 86_400),
+        /// Attempts at once.
+        attempts: usize = 64,
+        /// Attempts at once on one route.
+        attempts_per_route: usize = 32,
+    }
+}
+
+table! {
+    /// Custody: mail answered with 250 and not yet handed on. Needs a restart to change.
+    Spool {
+        /// Bodies up to this size travel in the database, larger ones in files.
+        inline: Octets = Octets(64 << 10),
+        /// Free space that must remain; below it mail is put off (452).
+        reserve: Octets = Octets(256 << 20),
+        /// Free inodes that must remain.
+        reserve_inodes: u64 = 1000,
+    }
+}
+
+table! {
+    /// Logs go to standard error. Needs a restart to change.
+    Log {
+        /// "json" or "text".
+        format: LogFormat = LogFormat::Json,
+        /// "error", "warn", "info", "debug" or "trace".
+        level: String = "info".into(),
+    }
+}
+
+table! {
+    /// HTTP with /healthz and /metrics. Needs a restart to change.
+    Http {
+        /// Loopback addresses with ports to listen on; none: no HTTP.
+        listen: Vec<SocketAddr> = vec![([127, 0, 0, 1], 9465).into()],
+    }
+}

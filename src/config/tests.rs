@@ -1,0 +1,193 @@
+//! Good and bad files, and the example.
+
+use super::{example::sample, fields::Table, *};
+
+const LEAST: &str = r#"hostname = "mail.example.org"
+[[certificates]]
+cert = "/c.pem"
+key = "/k.pem"
+[[routes]]
+name = "local"
+domains = ["example.org"]
+path = "/m/{address}"
+"#;
+
+#[test]
+fn the_example_is_the_defaults() {
+    let text = example();
+    let loaded = Loaded::parse("example", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(loaded.config, sample());
+}
+
+#[test]
+fn every_key_is_in_the_example() {
+    let text = example();
+    let tables = [
+        Listeners::KEYS,
+        Certificate::KEYS,
+        Route::KEYS,
+        Limits::KEYS,
+        Timeouts::KEYS,
+        Auth::KEYS,
+        Throttle::KEYS,
+        Intake::KEYS,
+        Queue::KEYS,
+        Spool::KEYS,
+        Log::KEYS,
+        Http::KEYS,
+    ];
+    for key in tables.concat() {
+        let line = format!("\n{key} = ");
+        let heading = format!("[auth.{key}]");
+        assert!(text.contains(&line) || text.contains(&heading), "{key}");
+    }
+    for key in Config::KEYS {
+        let places = [format!("\n{key} = "), format!("[{key}]")];
+        assert!(places.iter().any(|place| text.contains(place)), "{key}");
+    }
+}
+
+#[test]
+fn the_least_file_is_enough() {
+    let loaded = Loaded::parse("f", LEAST).unwrap();
+    assert_eq!(
+        loaded.options.session.postmaster.to_string(),
+        "postmaster@example.org"
+    );
+    assert_eq!(loaded.options.endpoints.len(), 4);
+}
+
+#[test]
+fn mistakes_are_explained_with_their_place() {
+    // What is put behind the good file; line, key and words expected.
+    for (more, line, key, words) in [
+        (
+            "[limits]\nmesage_size = 1\n",
+            10,
+            "limits.mesage_size",
+            "\"message_size\"",
+        ),
+        (
+            "[limits]\nmessage_size = 100\n",
+            10,
+            "limits.message_size",
+            "65536",
+        ),
+        (
+            "[limits]\nrecipients = 99\n",
+            10,
+            "limits.recipients",
+            "100",
+        ),
+        (
+            "[limits]\nsign_in_failures = 2\n",
+            10,
+            "limits.sign_in_failures",
+            "3",
+        ),
+        (
+            "[limits]\nmessage_size = \"5 MiX\"\n",
+            10,
+            "limits.message_size",
+            "no size",
+        ),
+        (
+            "[limits]\nbare_newline = \"rejekt\"\n",
+            10,
+            "limits.bare_newline",
+            "reject",
+        ),
+        ("[timeouts]\nidle = \"5\"\n", 10, "timeouts.idle", "no time"),
+        ("[timeouts]\nidle = \"999ms\"\n", 10, "timeouts.idle", "1s"),
+        ("[timeout]\nidle = \"5m\"\n", 9, "timeout", "\"timeouts\""),
+        (
+            "[http]\nlisten = [\"192.0.2.1:80\"]\n",
+            10,
+            "http.listen.0",
+            "loopback",
+        ),
+        (
+            "[auth.throttle]\nexemt = []\n",
+            10,
+            "auth.throttle.exemt",
+            "\"exempt\"",
+        ),
+        (
+            "[listeners]\nsubmission = [\"[::]:25\"]\nsubmissions = [\"[::]:25\"]\n",
+            11,
+            "listeners.submission.0",
+            "too",
+        ),
+        (
+            "[[routes]]\nname = \"b\"\ndomains = [\"*\"]\ntransport = \"mx\"\n",
+            12,
+            "routes.1.transport",
+            "later version",
+        ),
+        (
+            "[[routes]]\nname = \"b\"\ndomains = [\"EXAMPLE.org\"]\npath = \"/m/{local}\"\n",
+            9,
+            "routes.1",
+            "example.org",
+        ),
+        ("[log]\nlevel = \"loud\"\n", 10, "log.level", "info"),
+        ("x = = 1\n", 9, "", ""),
+    ] {
+        let error = Loaded::parse("f", &format!("{LEAST}{more}")).unwrap_err();
+        let first = &error.0[0];
+        if !key.is_empty() {
+            assert_eq!(first.key, key, "{more}: {error}");
+        }
+        // A list in one line has all its items there.
+        assert!(
+            first.line.abs_diff(line) <= usize::from(key.starts_with("listeners")),
+            "{more}: {error}"
+        );
+        assert!(first.text.contains(words), "{more}: {error}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_their_order() {
+    let text = format!("{LEAST}[limits]\nrecipients = 1\nerrors = 0\n[timeouts]\nidle = \"0s\"\n");
+    let error = Loaded::parse("f", &text).unwrap_err();
+    let keys: Vec<_> = error.0.iter().map(|finding| finding.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["limits.recipients", "limits.errors", "timeouts.idle"]
+    );
+    assert!(
+        error.0[0]
+            .to_string()
+            .starts_with("f:10:1: error: limits.recipients: ")
+    );
+}
+
+#[test]
+fn a_host_without_a_name_is_refused() {
+    for name in [
+        "",
+        "mail",
+        "[192.0.2.1]",
+        "a..b",
+        "mail_.",
+        "b\u{fc}cher.example",
+    ] {
+        let text = LEAST.replace("mail.example.org", name);
+        let error = Loaded::parse("f", &text).unwrap_err();
+        assert_eq!(
+            (error.0[0].key.as_str(), error.0[0].line),
+            ("hostname", 1),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_marked_certificate_is_served_first() {
+    let text =
+        format!("{LEAST}[[certificates]]\ncert = \"/d.pem\"\nkey = \"/e.pem\"\ndefault = true\n");
+    let pairs = Loaded::parse("f", &text).unwrap().options.pairs;
+    assert_eq!(pairs[0].chain, Path::new("/d.pem"));
+    assert_eq!(pairs[1].chain, Path::new("/c.pem"));
+}
