@@ -23,6 +23,8 @@ pub(super) trait Custody: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), CustodyError>> + Send;
     fn release(&self, id: &QueueId) -> impl Future<Output = Result<(), CustodyError>> + Send;
     fn hold(&self, hold: bool);
+    /// Returns when something was committed that no arrival will bring.
+    fn unclaimed(&self) -> impl Future<Output = ()> + Send;
 }
 
 impl Custody for Spool {
@@ -48,6 +50,10 @@ impl Custody for Spool {
 
     fn hold(&self, hold: bool) {
         Spool::hold(self, hold);
+    }
+
+    async fn unclaimed(&self) {
+        Spool::unclaimed(self).await;
     }
 }
 

@@ -118,7 +118,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         let (done, finished) = mpsc::channel(UNRECORDED);
         let recorder = recorder::run(self.custody.clone(), finished, self.tell.clone());
         let recorder = tokio::spawn(recorder);
-        let control = self.control.clone();
+        let (control, custody) = (self.control.clone(), self.custody.clone());
         loop {
             self.begin_attempts(&done);
             self.look();
@@ -129,6 +129,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 () = cancel.cancelled() => break,
                 Some(event) = self.events.recv() => self.happened(event, &done),
                 () = control.nudge.notified() => self.nudged(&done),
+                () = custody.unclaimed() => self.look_by(self.looked_at + LOOK_APART),
                 arrival = next_arrival(&mut self.arrivals), if takes => match arrival {
                     Some(claim) => {
                         // Where fresh mail comes, some may have found the channel full.

@@ -221,4 +221,9 @@ impl Custody for Memory {
     fn hold(&self, hold: bool) {
         self.held.store(hold, Ordering::SeqCst);
     }
+
+    /// Nothing is ever committed here behind the arrivals' back.
+    async fn unclaimed(&self) {
+        std::future::pending().await
+    }
 }
