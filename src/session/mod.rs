@@ -32,7 +32,10 @@ mod small;
 mod starttls;
 mod verdict;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 pub use options::{Channel, Options};
 pub use replies::{stopping, too_many_connections};
@@ -118,6 +121,8 @@ struct Hello {
 #[derive(Debug)]
 struct Transaction {
     envelope: Envelope,
+    /// Keys of the recipients taken, by which one that comes again is known at once.
+    keys: HashSet<String>,
     /// RCPT commands so far, refused ones too (RFC 9422 §4.2).
     rcpt_commands: usize,
     /// Set by the first BDAT.
@@ -136,6 +141,7 @@ impl Transaction {
         };
         Transaction {
             envelope,
+            keys: HashSet::new(),
             rcpt_commands: 0,
             chunks: None,
             failed: false,

@@ -36,13 +36,7 @@ impl Session {
         if !mailbox.domain().is_fully_qualified() {
             return self.send(replies::recipient_not_qualified());
         }
-        let key = mailbox.key();
-        if transaction
-            .envelope
-            .recipients
-            .iter()
-            .any(|known| known.key() == key)
-        {
+        if transaction.keys.contains(&mailbox.key()) {
             // Taken again and delivered once.
             return self.send(replies::recipient_ok(&mailbox));
         }
@@ -69,6 +63,7 @@ impl Session {
             RecipientVerdict::Unavailable => replies::recipient_unavailable(),
         };
         if verdict == RecipientVerdict::Granted {
+            transaction.keys.insert(mailbox.key());
             transaction.envelope.recipients.push(mailbox);
         }
         self.phase = Phase::Envelope(transaction);
