@@ -13,8 +13,8 @@ use super::{Output, Phase, Session, Transaction, replies};
 
 /// Octets of a chunk that are read and dropped for a client that has not signed in.
 const STRANGER_MAX: u64 = 65_536;
-/// A refused chunk is read if it is at most this many times the message limit.
-const REFUSED_FACTOR: u64 = 4;
+/// Content that is refused is read up to this many times the message limit.
+pub(super) const REFUSED_FACTOR: u64 = 4;
 
 /// A chunk being read.
 #[derive(Debug)]
@@ -70,7 +70,11 @@ impl Session {
         };
         if let Some(reply) = refusal {
             self.counters.errors = self.counters.errors.saturating_add(1);
-            return self.swallow(chunk.octets, cap, reply, transaction);
+            // The last chunk of a message whose recipients were all refused ends it, as its final
+            // dot would; a client that goes on with MAIL is right to.
+            let over = |t: &Transaction| chunk.last && !t.failed && t.rcpt_commands > 0;
+            let then = transaction.filter(|t| !over(t));
+            return self.swallow(chunk.octets, cap, reply, then);
         }
         let Some(mut transaction) = transaction else {
             return self.close();
