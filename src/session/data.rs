@@ -2,7 +2,10 @@
 
 use crate::{envelope::Moment, smtp::ContentDecoder};
 
-use super::{Asking, MessageVerdict, Output, Phase, Question, Session, Transaction, replies};
+use super::{
+    Asking, MessageVerdict, Output, Phase, Question, Session, Transaction, bdat::REFUSED_FACTOR,
+    replies,
+};
 
 /// Mail data being read.
 #[derive(Debug)]
@@ -69,6 +72,10 @@ impl Session {
             if matches!(self.phase, Phase::Ready) {
                 self.command_done(now);
             }
+        } else if data.received > self.options.message_size.saturating_mul(REFUSED_FACTOR) {
+            // Nobody reads for ever: a client that never ends its data would keep us at it.
+            self.send(replies::message_too_big(&self.options));
+            self.give_up(replies::endless_data(&self.options));
         }
         consumed
     }

@@ -305,6 +305,15 @@ pub(super) fn message_too_big(options: &Options) -> Reply {
     )
 }
 
+pub(super) fn endless_data(options: &Options) -> Reply {
+    Reply::new(
+        421,
+        7,
+        0,
+        format!("{} Message does not end, closing", options.hostname),
+    )
+}
+
 pub(super) fn no_room() -> Reply {
     Reply::new(452, 3, 1, "Not enough storage, try again later")
 }
