@@ -173,7 +173,16 @@ fn encode_addresses(encoder: &mut Encoder<'_>, entry: &Entry, value: &str) -> Re
         }
         encoder.copy(between);
         match place {
-            Place::Phrase => encoder.phrase(text),
+            Place::Phrase => {
+                // An encoded word is one only with blanks around it (RFC 2047 §5 (3)).
+                if !between.ends_with(BLANKS) {
+                    encoder.copy(" ");
+                }
+                encoder.phrase(text);
+                if !value[at.end..].starts_with(BLANKS) {
+                    encoder.copy(" ");
+                }
+            }
             Place::Comment => encoder.comment(text),
         }
         copied = at.end;
@@ -185,6 +194,8 @@ fn encode_addresses(encoder: &mut Encoder<'_>, entry: &Entry, value: &str) -> Re
     encoder.copy(rest);
     Ok(())
 }
+
+const BLANKS: [char; 3] = [' ', '\t', '\r'];
 
 enum Place {
     Phrase,
@@ -296,7 +307,12 @@ mod tests {
             ),
             (
                 "To: \u{fc}: a@b.example;",
-                "To: =?utf-8?B?w7w=?=: a@b.example;",
+                "To: =?utf-8?B?w7w=?= : a@b.example;",
+            ),
+            // Blanks stand around every encoded word (RFC 2047 §5 (3)).
+            (
+                "Cc: a@b.example,\u{fc}<c@d.example>",
+                "Cc: a@b.example, =?utf-8?B?w7w=?= <c@d.example>",
             ),
         ] {
             let section = format!("{GOOD}{field}\r\n");
