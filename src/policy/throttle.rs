@@ -7,8 +7,10 @@
 //! | network | IPv4 /24, IPv6 /48 | known places, exempt networks |
 //! | name | the name that was tried, existing or not | known places, exempt networks |
 //!
-//! Only failures count, and the same wrong password of one name counts once: a mail program that
-//! goes through all mechanisms, or retries all day with an old password, is one mistake. The driver
+//! Only failures count, and the same wrong password of one name counts once, for the name and for
+//! each place it comes from: a mail program that goes through all mechanisms, or retries all day
+//! with an old password, is one mistake, but places without end that repeat one guess, each at the
+//! price of a hash, are none. The driver
 //! asks [`Throttle::allows`] when a sign-in arrives and again right before it hashes, and reports
 //! with [`Throttle::failed`]; so what slips past a limit is at most one guess a hash worker.
 
@@ -86,8 +88,10 @@ pub struct Throttle {
     addresses: Recent<Network, Counter>,
     networks: Recent<Network, Counter>,
     names: Recent<Box<str>, Counter>,
-    /// Wrong guesses by keyed hash, and when each was counted.
+    /// Wrong guesses by keyed hash, and when each was counted for its name.
     guesses: Recent<u128, Moment>,
+    /// The same, by the place that each came from.
+    repeats: Recent<(u128, Network), Moment>,
 }
 
 impl Throttle {
@@ -99,6 +103,7 @@ impl Throttle {
             networks: Recent::new(ENTRIES),
             names: Recent::new(ENTRIES),
             guesses: Recent::new(ENTRIES),
+            repeats: Recent::new(ENTRIES),
         }
     }
 
@@ -129,23 +134,27 @@ impl Throttle {
     /// Counts a wrong password.
     ///
     /// `guess` is a keyed hash of name and password (never the password), by which a repeat is
-    /// known; it counts again when [`REPEAT`] has passed.
+    /// known; it counts again when [`REPEAT`] has passed, and once for each place.
     pub fn failed(&mut self, now: Moment, attempt: &Attempt<'_>, guess: u128) {
         if attempt.standing == Standing::Exempt {
             return;
         }
-        let counted = self.guesses.peek(&guess).copied();
-        if counted.is_some_and(|at| now.since(at) < REPEAT) {
+        let place = Network::place(attempt.address);
+        let is_repeat =
+            |counted: Option<&Moment>| counted.is_some_and(|&at| now.since(at) < REPEAT);
+        if is_repeat(self.repeats.peek(&(guess, place))) {
             return;
         }
-        self.guesses.insert(guess, now);
-        self.addresses
-            .touch(&Network::place(attempt.address), Counter::default)
+        self.repeats.insert((guess, place), now);
+        self.addresses.touch(&place, Counter::default).add(now);
+        if attempt.standing != Standing::Stranger {
+            return;
+        }
+        self.networks
+            .touch(&wider(attempt.address), Counter::default)
             .add(now);
-        if attempt.standing == Standing::Stranger {
-            self.networks
-                .touch(&wider(attempt.address), Counter::default)
-                .add(now);
+        if !is_repeat(self.guesses.peek(&guess)) {
+            self.guesses.insert(guess, now);
             self.names
                 .touch(&attempt.name.into(), Counter::default)
                 .add(now);

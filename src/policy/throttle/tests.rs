@@ -183,6 +183,20 @@ fn one_wrong_password_counts_once() {
     assert!(sim.wrong(v4(1), Standing::Stranger, "alice"));
 }
 
+/// S27, S28: one wrong password from ever new places costs a hash each time.
+#[test]
+fn a_guess_repeated_across_a_network_counts_for_the_network() {
+    let mut sim = Sim::new();
+    sim.guess = 1;
+    let from = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into();
+    let checked = (0..1_000)
+        .filter(|&n| sim.again(from(n), Standing::Stranger, "alice"))
+        .count();
+    assert_eq!(checked, 36);
+    // For the name it is one wrong password still.
+    assert!(sim.allows(v4(1), Standing::Stranger, "alice"));
+}
+
 #[test]
 fn a_known_place_keeps_its_own_limit() {
     let mut sim = Sim::new();
@@ -217,7 +231,8 @@ fn memory_is_bounded_and_an_attack_under_way_is_remembered() {
         sim.throttle.networks.len(),
         sim.throttle.names.len(),
         sim.throttle.guesses.len(),
+        sim.throttle.repeats.len(),
     ];
-    assert_eq!(sizes, [ENTRIES; 4]);
+    assert_eq!(sizes, [ENTRIES; 5]);
     assert!(!sim.allows(v4(0x00ff_ff00), Standing::Stranger, "alice"));
 }
