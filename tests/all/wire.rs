@@ -47,7 +47,10 @@ impl Client {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { wire: Wire::Plain(socket), unread: Vec::new() })
+        Ok(Client {
+            wire: Wire::Plain(socket),
+            unread: Vec::new(),
+        })
     }
 
     /// Connects with TLS from the first octet.
@@ -59,7 +62,11 @@ impl Client {
 
     /// Turns the connection into an encrypted one.
     pub fn handshake(&mut self, config: Arc<ClientConfig>) -> io::Result<()> {
-        assert!(self.unread.is_empty(), "octets before the handshake: {:?}", self.unread);
+        assert!(
+            self.unread.is_empty(),
+            "octets before the handshake: {:?}",
+            self.unread
+        );
         let Wire::Plain(mut socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             panic!("no plain connection");
         };

@@ -44,7 +44,10 @@ pub fn play(script: &Script, server: &Server, port: Port) -> Result<(), String> 
             // A server that gives up closes while the client still sends.
             Step::Send(octets) => drop(client.send(octets)),
             Step::Question { .. } => {}
-            Step::Handshake => client.handshake(server.trust.clone()).map_err(error).map_err(at)?,
+            Step::Handshake => client
+                .handshake(server.trust.clone())
+                .map_err(error)
+                .map_err(at)?,
             Step::Reply(expected) => last = expect(&mut client, expected).map_err(at)?,
             Step::ReplyHas(start) => has(&last, start, true).map_err(at)?,
             Step::ReplyLacks(start) => has(&last, start, false).map_err(at)?,
@@ -53,7 +56,10 @@ pub fn play(script: &Script, server: &Server, port: Port) -> Result<(), String> 
             Step::Closed => {
                 let rest = client.closed().map_err(error).map_err(at)?;
                 if !rest.is_empty() {
-                    return Err(at(format!("before the end: {}", String::from_utf8_lossy(&rest))));
+                    return Err(at(format!(
+                        "before the end: {}",
+                        String::from_utf8_lossy(&rest)
+                    )));
                 }
             }
         }
@@ -62,12 +68,18 @@ pub fn play(script: &Script, server: &Server, port: Port) -> Result<(), String> 
 }
 
 fn expect(client: &mut Client, expected: &str) -> Result<Vec<String>, String> {
-    let reply = client.reply().map_err(|error| format!("due: {expected}: {error}"))?;
+    let reply = client
+        .reply()
+        .map_err(|error| format!("due: {expected}: {error}"))?;
     matches(&reply, expected)?;
     Ok(reply)
 }
 
 fn has(reply: &[String], start: &str, wanted: bool) -> Result<(), String> {
     let found = reply.iter().any(|line| line[4..].starts_with(start));
-    if found == wanted { Ok(()) } else { Err(format!("{start:?} is {found} in {reply:?}")) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(format!("{start:?} is {found} in {reply:?}"))
+    }
 }

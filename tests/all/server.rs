@@ -1,0 +1,518 @@
+//! The real server as a child process, in a directory of its own, on ports of its own.
+//!
+//! Its world is the one that the transcripts speak of: alice may send as herself and as anything at
+//! wonder.example; bob has an account too; example.org holds accounts only; any.example takes
+//! everything; nowhere.example has no route.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, OnceLock},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustls::ClientConfig;
+use tempfile::TempDir;
+
+use crate::wire::{Client, trust};
+
+pub const ALICE: &str = "alice@example.org";
+pub const PASSWORD: &str = "tulips-and-4-onions";
+pub const BOB: &str = "bob@example.org";
+
+/// How long anything may take before a test gives up; nothing that works comes near it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings that differ from one test to the next: lines of the configuration by table.
+#[derive(Clone, Debug)]
+pub struct Settings(Vec<(&'static str, String)>);
+
+impl Settings {
+    /// Short waits for nothing, cheap hashes, guesses from this machine not counted.
+    pub fn new() -> Settings {
+        Settings(Vec::new())
+            .with("limits", "message_size = 100000")
+            .with("limits", "recipients = 100")
+            .with("limits", "errors = 25")
+            .with("auth", "argon2_memory = 65536")
+            .with("auth", "argon2_iterations = 1")
+            .with("auth.throttle", "exempt = [\"127.0.0.0/8\"]")
+            .with("queue", "retry_first = \"1s\"")
+            .with("spool", "reserve = 0")
+            .with("spool", "reserve_inodes = 0")
+            .with("timeouts", "shutdown = \"5s\"")
+    }
+
+    /// Sets `line`, in place of an earlier line of the same key.
+    pub fn with(mut self, table: &'static str, line: &str) -> Settings {
+        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        self.0
+            .retain(|(other, old)| *other != table || key(old) != key(line));
+        self.0.push((table, line.to_owned()));
+        self
+    }
+
+    fn table(&self, table: &str) -> String {
+        let lines = self.0.iter().filter(|(name, _)| *name == table);
+        lines.map(|(_, line)| format!("{line}\n")).collect()
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    /// Implicit TLS.
+    pub submissions: SocketAddr,
+    /// STARTTLS.
+    pub submission: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+    /// What a client trusts.
+    pub trust: Arc<ClientConfig>,
+    pub settings: Settings,
+    directory: TempDir,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Server {
+    /// One with the usual settings.
+    pub fn start() -> Server {
+        Server::with(Settings::new())
+    }
+
+    pub fn with(settings: Settings) -> Server {
+        let mut server = Server::stopped(settings);
+        server.run();
+        server
+    }
+
+    /// Everything made ready, nothing started.
+    pub fn stopped(settings: Settings) -> Server {
+        let directory = tempfile::Builder::new()
+            .prefix("gatepost-")
+            .tempdir()
+            .unwrap();
+        copy(&accounts(), &directory.path().join("data"));
+        copy(&certificates(), &directory.path().join("certs"));
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server {
+            submissions: nowhere,
+            submission: nowhere,
+            http: free_address(),
+            trust: trust(&directory.path().join("certs/ca.pem")),
+            settings,
+            directory,
+            process: None,
+        };
+        server.configure();
+        server
+    }
+
+    /// Writes the configuration again, from the settings as they are.
+    pub fn configure(&self) {
+        let text = configuration(self.directory.path(), self.http, &self.settings);
+        fs::write(self.path("gatepost.toml"), text).unwrap();
+    }
+
+    /// Starts the process and waits until it serves.
+    pub fn run(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut child = command(&self.path("gatepost.toml"))
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let reader = std::thread::spawn(move || {
+            let mut stderr = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while stderr
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
+                sink.lock().unwrap().append(&mut line);
+            }
+        });
+        self.process = Some(Process { child, log, reader });
+        self.submissions = self.listening("submissions");
+        self.submission = self.listening("submission");
+    }
+
+    /// The last address that this run said to listen on; the log is JSON.
+    fn listening(&mut self, service: &str) -> SocketAddr {
+        wait_for(&format!("{service} to listen"), || {
+            let log = self.log();
+            if let Some(status) = self.child().try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{log}");
+            }
+            log.lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .filter(|line| line["message"] == "listening" && line["service"] == service)
+                .find_map(|line| line["address"].as_str()?.parse().ok())
+        })
+    }
+
+    fn child(&mut self) -> &mut Child {
+        &mut self.process.as_mut().expect("it runs").child
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What the running process has logged so far.
+    pub fn log(&self) -> String {
+        let log = &self.process.as_ref().expect("it runs").log;
+        String::from_utf8_lossy(&log.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until the log has a line with all of `words`.
+    pub fn logged(&self, words: &[&str]) -> String {
+        wait_for(&format!("a log line with {words:?}"), || {
+            let log = self.log();
+            let mut lines = log.lines();
+            let found = lines.find(|line| words.iter().all(|word| line.contains(word)));
+            found.map(str::to_owned)
+        })
+    }
+
+    pub fn signal(&mut self, name: &str) {
+        let id = self.child().id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .unwrap();
+        assert!(status.success(), "kill -s {name} {id}");
+    }
+
+    /// Waits for the process to end by itself; its status and all it logged.
+    pub fn ended(&mut self) -> (ExitStatus, String) {
+        let status = wait_for("the server to end", || self.child().try_wait().unwrap());
+        (status, self.last_words())
+    }
+
+    fn last_words(&mut self) -> String {
+        let process = self.process.take().expect("it ran");
+        process.reader.join().unwrap();
+        String::from_utf8_lossy(&process.log.lock().unwrap()).into_owned()
+    }
+
+    /// SIGTERM; what the server logged until its end, which must be a good one.
+    pub fn stop(&mut self) -> String {
+        self.signal("TERM");
+        let (status, log) = self.ended();
+        assert!(status.success(), "{status}\n{log}");
+        log
+    }
+
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill9(&mut self) -> String {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+        self.last_words()
+    }
+
+    /// Runs a command of the program on this server's configuration; its standard output.
+    pub fn gatepost(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        gatepost(&self.path("gatepost.toml"), arguments, input)
+    }
+
+    /// As [`Server::gatepost`] where the command must succeed.
+    pub fn manage(&self, arguments: &[&str]) -> String {
+        self.gatepost(arguments, "").unwrap()
+    }
+
+    /// The messages in a recipient's Maildir, oldest name first.
+    pub fn mail(&self, recipient: &str) -> Vec<Vec<u8>> {
+        let new = self.path("mail").join(recipient).join("new");
+        let mut paths: Vec<_> = match fs::read_dir(new) {
+            Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+            Err(_) => Vec::new(),
+        };
+        paths.sort();
+        paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    }
+
+    /// Waits until all mail in custody is handed on, then gives a recipient's messages.
+    pub fn delivered(&self, recipient: &str) -> Vec<Vec<u8>> {
+        wait_for("an empty queue", || {
+            (self.metric("gatepost_queue_messages") == 0.0).then_some(())
+        });
+        self.mail(recipient)
+    }
+
+    /// The only message of a recipient, as text.
+    pub fn only(&self, recipient: &str) -> String {
+        let mut mail = self.delivered(recipient);
+        let shown: Vec<_> = mail
+            .iter()
+            .map(|octets| String::from_utf8_lossy(octets))
+            .collect();
+        assert_eq!(mail.len(), 1, "{shown:#?}\n{}", self.log());
+        String::from_utf8(mail.remove(0)).unwrap()
+    }
+
+    /// GET; status line and body.
+    pub fn get(&self, page: &str) -> (String, String) {
+        let mut socket = TcpStream::connect(self.http).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            socket,
+            "GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a header and a body");
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics");
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// A session inside TLS, behind greeting and EHLO.
+    pub fn greeted(&self) -> Client {
+        let mut client = Client::implicit(self.submissions, Arc::clone(&self.trust)).unwrap();
+        assert!(client.reply().unwrap()[0].starts_with("220 "));
+        assert!(
+            client
+                .ask("EHLO client.example")
+                .unwrap()
+                .starts_with("250 ")
+        );
+        client
+    }
+
+    /// A session of alice's.
+    pub fn signed_in(&self) -> Client {
+        let mut client = self.greeted();
+        assert_eq!(sign_in(&mut client, ALICE, PASSWORD), "235 2.7.0 Signed in");
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            if std::thread::panicking() {
+                let log = process.log.lock().unwrap();
+                eprintln!("the server's log:\n{}", String::from_utf8_lossy(&log));
+            }
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}
+
+/// AUTH PLAIN with an initial response; the reply.
+pub fn sign_in(client: &mut Client, name: &str, password: &str) -> String {
+    let response = format!("\0{name}\0{password}");
+    let encoded = data_encoding::BASE64.encode(response.as_bytes());
+    client.ask(&format!("AUTH PLAIN {encoded}")).unwrap()
+}
+
+/// Hands `content` over in one transaction with DATA (dots are the caller's); the last reply.
+pub fn send(client: &mut Client, from: &str, to: &[&str], content: &[u8]) -> String {
+    let sender = client.ask(&format!("MAIL FROM:<{from}>")).unwrap();
+    assert!(sender.starts_with("250 "), "{sender}");
+    for to in to {
+        let recipient = client.ask(&format!("RCPT TO:<{to}>")).unwrap();
+        assert!(recipient.starts_with("250 "), "{recipient}");
+    }
+    let data = client.ask("DATA").unwrap();
+    assert!(data.starts_with("354 "), "{data}");
+    client.send(content).unwrap();
+    client.ask(".").unwrap()
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command
+        .arg("--config")
+        .arg(config)
+        .env_remove("NOTIFY_SOCKET");
+    command
+}
+
+/// Runs the program to its end: standard output, or everything it said where it failed.
+pub fn gatepost(config: &Path, arguments: &[&str], input: &str) -> Result<String, String> {
+    let mut child = command(config)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that fails at once does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(said + &String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+fn configuration(directory: &Path, http: SocketAddr, settings: &Settings) -> String {
+    let here = directory.display();
+    let mut text = format!(
+        r#"hostname = "mail.example.org"
+data_dir = "{here}/data"
+postmaster = "{ALICE}"
+{top}
+[listeners]
+submissions = ["127.0.0.1:0"]
+submission = ["127.0.0.1:0"]
+
+[[certificates]]
+cert = "{here}/certs/cert.pem"
+key = "{here}/certs/key.pem"
+{more}
+[[routes]]
+name = "accounts"
+domains = ["example.org"]
+path = "{here}/mail/{{address}}"
+recipients = "accounts"
+
+[[routes]]
+name = "any"
+domains = ["any.example"]
+path = "{here}/mail/{{address}}"
+recipients = "any"
+
+[http]
+listen = ["{http}"]
+
+[log]
+level = "debug"
+"#,
+        top = settings.table(""),
+        more = settings.table("certificates"),
+    );
+    for table in [
+        "limits",
+        "timeouts",
+        "auth",
+        "auth.throttle",
+        "intake",
+        "queue",
+        "spool",
+    ] {
+        text += &format!("\n[{table}]\n{}", settings.table(table));
+    }
+    text
+}
+
+/// A port that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// The data directory with alice and bob in it, made once by the commands a postmaster uses.
+fn accounts() -> PathBuf {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let directory = MADE.get_or_init(|| {
+        let directory = tempfile::Builder::new()
+            .prefix("accounts-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .unwrap();
+        let here = directory.path();
+        copy(&certificates(), &here.join("certs"));
+        make_private(&here.join("data"));
+        let config = here.join("gatepost.toml");
+        fs::write(
+            &config,
+            configuration(here, free_address(), &Settings::new()),
+        )
+        .unwrap();
+        let password = format!("{PASSWORD}\n");
+        for (arguments, input) in [
+            (&["domain", "add", "example.org"][..], ""),
+            (&["domain", "add", "wonder.example"], ""),
+            (&["user", "add", ALICE, "--password-stdin"], &password),
+            (
+                &["user", "add", BOB, "--password-stdin"],
+                "bobs-other-secret\n",
+            ),
+            (&["user", "address", "add", ALICE, "*@wonder.example"], ""),
+        ] {
+            gatepost(&config, arguments, input).unwrap();
+        }
+        directory
+    });
+    directory.path().join("data")
+}
+
+/// An authority and a certificate for localhost, made once.
+pub fn certificates() -> PathBuf {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let directory = MADE.get_or_init(|| {
+        let directory = tempfile::Builder::new()
+            .prefix("certs-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .unwrap();
+        gatepost::tls::dev::certificate(&directory.path().join("certs"), SystemTime::now())
+            .unwrap();
+        directory
+    });
+    directory.path().join("certs")
+}
+
+fn make_private(path: &Path) {
+    fs::DirBuilder::new().mode(0o700).create(path).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    make_private(to);
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else if path.is_file() {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
