@@ -1,5 +1,6 @@
 //! Tests from outside, linked once.
 
+mod clients;
 mod server;
 mod session_properties;
 mod transcripts;

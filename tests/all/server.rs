@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::DirBuilderExt,
+    os::unix::{fs::DirBuilderExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, OnceLock},
@@ -127,11 +127,16 @@ impl Server {
     /// Starts the process and waits until it serves.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "it runs already");
+        let notify = self.path("notify");
+        let _ = fs::remove_file(&notify);
+        let ready = UnixDatagram::bind(&notify).unwrap();
+        ready.set_nonblocking(true).unwrap();
         let mut child = command(&self.path("gatepost.toml"))
             .arg("serve")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .env("NOTIFY_SOCKET", &notify)
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -147,18 +152,23 @@ impl Server {
             }
         });
         self.process = Some(Process { child, log, reader });
+        wait_for("the server to be ready", || {
+            if let Some(status) = self.child().try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{}", self.last_words());
+            }
+            let mut state = [0; 1024];
+            let count = ready.recv(&mut state).ok()?;
+            state[..count].starts_with(b"READY=1").then_some(())
+        });
         self.submissions = self.listening("submissions");
         self.submission = self.listening("submission");
     }
 
-    /// The last address that this run said to listen on; the log is JSON.
-    fn listening(&mut self, service: &str) -> SocketAddr {
+    /// Where this run said to listen; the log is JSON.
+    fn listening(&self, service: &str) -> SocketAddr {
         wait_for(&format!("{service} to listen"), || {
-            let log = self.log();
-            if let Some(status) = self.child().try_wait().unwrap() {
-                panic!("the server ended with {status}:\n{log}");
-            }
-            log.lines()
+            self.log()
+                .lines()
                 .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
                 .filter(|line| line["message"] == "listening" && line["service"] == service)
                 .find_map(|line| line["address"].as_str()?.parse().ok())

@@ -19,7 +19,7 @@ async function main() {
   const text = "Grüße von Nodemailer.\n.\n";
   const attachments = [{ filename: "größe.bin", content: Buffer.alloc(100000, 7) }];
   await transport.sendMail({ from: sender, to: recipient, subject, text });
-  await transport.sendMail({ from: sender, to: recipient, subject, text, attachments });
+  await transport.sendMail({ from: sender, to: recipient, subject: `${subject} again`, text, attachments });
   transport.close();
 }
 
