@@ -133,7 +133,7 @@ table! {
         /// Recipients of a message; at least 100 (RFC 5321 section 4.5.3.1.8).
         recipients: usize = 1000,
         /// Octets of a message's header section; at least 8 KiB.
-        header_size: Octets = Octets(256 << 10),
+        header_size: Octets = Octets(100 << 10),
         /// Header fields of a message; at least 100.
         header_fields: usize = 1000,
         /// Received fields at which a message is taken to loop; at least 30.
@@ -164,14 +164,14 @@ table! {
         idle: Span = seconds(300),
         /// From the first octet of a command line to its last.
         line: Span = seconds(60),
-        /// For the next octets of mail data.
+        /// For the next octets of mail data (RFC 5321 section 4.5.3.2.5 asks for three minutes).
         data: Span = seconds(180),
-        /// Octets a second that mail data must reach on the whole; 0: any.
-        data_rate: u32 = 100,
+        /// Octets a second that mail data must reach on the whole, after the time in `data`; 0: any.
+        data_rate: u32 = 500,
         /// For a whole sign-in.
         sign_in: Span = seconds(60),
-        /// For a whole session.
-        session: Span = seconds(24 * 3600),
+        /// For a whole session; mail data under way is not cut off by it, only by `data_rate`.
+        session: Span = seconds(3600),
         /// For a client to take a batch of replies.
         write: Span = seconds(60),
         /// For sessions and deliveries to finish when the server stops.

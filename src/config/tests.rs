@@ -57,6 +57,19 @@ fn the_least_file_is_enough() {
     assert_eq!(loaded.options.endpoints.len(), 4);
 }
 
+/// S1, S32.
+#[test]
+fn a_stranger_gets_no_more_time_and_room_than_decided() {
+    let options = Loaded::parse("f", LEAST).unwrap().options;
+    assert_eq!(options.intake.header_octets, 100 << 10);
+    assert_eq!(options.intake.header_fields, 1000);
+    assert_eq!(options.connections.handshake.as_secs(), 10);
+    assert_eq!(options.session.idle.as_secs(), 300);
+    assert_eq!(options.session.line.as_secs(), 60);
+    assert_eq!(options.session.data_rate, 500);
+    assert_eq!(options.session.session.as_secs(), 3600);
+}
+
 #[test]
 fn mistakes_are_explained_with_their_place() {
     // What is put behind the good file; line, key and words expected.
