@@ -1,6 +1,7 @@
 //! Tests from outside, linked once.
 
 mod clients;
+mod house;
 mod server;
 mod session_properties;
 mod transcripts;
