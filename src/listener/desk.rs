@@ -17,8 +17,8 @@ use crate::{
     accounts::Accounts,
     envelope::TlsFacts,
     intake::{Draft, Intake, Submission},
+    policy,
     session::{self, MessageVerdict, Question, Verdict},
-    smtp::Reply,
     tls,
 };
 
@@ -182,12 +182,7 @@ impl Decide for Desk {
                 let decided = tokio::spawn(async move { intake.accept(draft, submission).await });
                 Verdict::Message(decided.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "intake failed");
-                    MessageVerdict::Refused(Reply::new(
-                        451,
-                        3,
-                        0,
-                        "Message could not be stored, please try again",
-                    ))
+                    MessageVerdict::Refused(policy::content::unavailable())
                 }))
             }
         }
