@@ -1,8 +1,11 @@
 //! Tests from outside, linked once.
 
 mod clients;
+mod content;
 mod house;
+mod rights;
 mod server;
 mod session_properties;
+mod tls;
 mod transcripts;
 mod wire;

@@ -320,6 +320,27 @@ impl Server {
         client
     }
 
+    /// The same on the other port, by way of STARTTLS.
+    pub fn upgraded(&self) -> Client {
+        let mut client = Client::plain(self.submission).unwrap();
+        assert!(client.reply().unwrap()[0].starts_with("220 "));
+        assert!(
+            client
+                .ask("EHLO client.example")
+                .unwrap()
+                .starts_with("250 ")
+        );
+        assert!(client.ask("STARTTLS").unwrap().starts_with("220 "));
+        client.handshake(Arc::clone(&self.trust)).unwrap();
+        assert!(
+            client
+                .ask("EHLO client.example")
+                .unwrap()
+                .starts_with("250 ")
+        );
+        client
+    }
+
     /// A session of alice's.
     pub fn signed_in(&self) -> Client {
         let mut client = self.greeted();

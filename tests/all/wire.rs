@@ -23,19 +23,24 @@ pub enum Wire {
 pub struct Client {
     wire: Wire,
     unread: Vec<u8>,
+    early_data: bool,
 }
 
-pub fn trust(ca: &Path) -> Arc<ClientConfig> {
+pub fn roots(ca: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::File::open(ca).unwrap();
     for certificate in rustls_pemfile::certs(&mut BufReader::new(pem)) {
         roots.add(certificate.unwrap()).unwrap();
     }
+    roots
+}
+
+pub fn trust(ca: &Path) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca))
         .with_no_client_auth();
     Arc::new(config)
 }
@@ -50,6 +55,7 @@ impl Client {
         Ok(Client {
             wire: Wire::Plain(socket),
             unread: Vec::new(),
+            early_data: false,
         })
     }
 
@@ -62,6 +68,11 @@ impl Client {
 
     /// Turns the connection into an encrypted one.
     pub fn handshake(&mut self, config: Arc<ClientConfig>) -> io::Result<()> {
+        self.handshake_as("localhost", config)
+    }
+
+    /// The same, with a server of this name expected.
+    pub fn handshake_as(&mut self, name: &str, config: Arc<ClientConfig>) -> io::Result<()> {
         assert!(
             self.unread.is_empty(),
             "octets before the handshake: {:?}",
@@ -70,8 +81,9 @@ impl Client {
         let Wire::Plain(mut socket) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             panic!("no plain connection");
         };
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        self.early_data = connection.early_data().is_some();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
@@ -153,6 +165,11 @@ impl Client {
             Err(error) => return Err(error),
         } {}
         Ok(std::mem::take(&mut self.unread))
+    }
+
+    /// Whether the last handshake could have carried data of ours at its start.
+    pub fn early_data_was_possible(&self) -> bool {
+        self.early_data
     }
 
     /// The facts of the handshake, for tests of TLS.
