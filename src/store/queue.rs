@@ -28,13 +28,18 @@ pub struct Incarnation(pub i64);
 /// How long a node may stay unseen before its claims are free.
 const LEASE: Duration = Duration::from_secs(120);
 
+/// A server waits this long for another process's lock, where a command at the shell has the
+/// store's five seconds: clients wait behind it, and are told within about a second to come again.
+const SERVING_BUSY: &str = "PRAGMA busy_timeout = 600";
+
 /// Attempts kept for a later question, and how many of the older ones go with each heartbeat.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 impl Store {
     /// Registers this process as the node of that name and frees the claims of the one before it.
     ///
-    /// Returns the incarnation and the first message number that is free.
+    /// Returns the incarnation and the first message number that is free. From here on the store
+    /// waits but briefly where another process has locked the database.
     pub async fn begin_incarnation(
         &self,
         node: &str,
@@ -56,6 +61,8 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        // The connection is the only one, and lives as long as the store.
+        sqlx::query(SERVING_BUSY).execute(self.writer()).await?;
         Ok((Incarnation(incarnation), last + 1))
     }
 
