@@ -2,6 +2,7 @@
 
 mod clients;
 mod content;
+mod faults;
 mod house;
 mod rights;
 mod server;

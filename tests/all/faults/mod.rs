@@ -1,0 +1,6 @@
+//! The program itself under faults and attacks: what was answered 250 is never lost, and whoever
+//! behaves is served, whatever others do.
+
+mod disk;
+mod house;
+mod kill;
