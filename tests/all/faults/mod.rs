@@ -4,3 +4,4 @@
 mod disk;
 mod house;
 mod kill;
+mod power;
