@@ -52,11 +52,25 @@ fn read(line: &str) -> Option<Call<'_>> {
     let (rest, failed) = (rest.trim_start(), line.contains(") = -1 "));
     if let Some(resumed) = rest.strip_prefix("<... ") {
         let (name, arguments) = resumed.split_once(" resumed>")?;
-        return Some(Call { thread, name, arguments, begins: false, ends: true, failed });
+        return Some(Call {
+            thread,
+            name,
+            arguments,
+            begins: false,
+            ends: true,
+            failed,
+        });
     }
     let (name, arguments) = rest.split_once('(')?;
     let ends = !rest.ends_with("<unfinished ...>");
-    Some(Call { thread, name, arguments, begins: true, ends, failed })
+    Some(Call {
+        thread,
+        name,
+        arguments,
+        begins: true,
+        ends,
+        failed,
+    })
 }
 
 /// What is not on stable storage, as the calls go by.
@@ -82,7 +96,8 @@ impl Disk {
         if call.begins {
             self.change(call.name, call.arguments, number);
             if !call.ends {
-                self.under_way.insert(key, (call.arguments.to_owned(), number));
+                self.under_way
+                    .insert(key, (call.arguments.to_owned(), number));
                 return;
             }
             self.ended(call, call.arguments, number);
@@ -114,7 +129,9 @@ impl Disk {
                 }
             }
             "rename" | "renameat" | "renameat2" | "link" | "linkat" => {
-                let (Some(from), Some(to)) = (paths.next(), paths.next()) else { return };
+                let (Some(from), Some(to)) = (paths.next(), paths.next()) else {
+                    return;
+                };
                 if let Some(at) = self.octets.remove(&from) {
                     self.octets.insert(to.clone(), at);
                 }
@@ -140,7 +157,9 @@ impl Disk {
             }
             "fsync" | "fdatasync" if !call.failed => {
                 self.syncs += 1;
-                let Some(synced) = descriptor(arguments) else { return };
+                let Some(synced) = descriptor(arguments) else {
+                    return;
+                };
                 if self.octets.get(&synced).is_some_and(|at| *at < begun) {
                     self.octets.remove(&synced);
                 }
@@ -225,7 +244,11 @@ fn check(
 /// The trace without calls that sync what the words are found in.
 fn without_syncs(trace: &str, of: &str) -> String {
     let other = |line: &&str| !(line.contains("sync(") && line.contains(of));
-    trace.lines().filter(other).map(|line| format!("{line}\n")).collect()
+    trace
+        .lines()
+        .filter(other)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// S3: 0 files and 0 directory entries are unsynced when the server says anything at all, its 250
@@ -233,7 +256,9 @@ fn without_syncs(trace: &str, of: &str) -> String {
 #[test]
 fn nothing_is_unsynced_at_a_250() {
     let hold = "[queue]\nhold = true\n[spool]\ninline = \"16 KiB\"";
-    let Some((mut house, path, _side)) = recorded(hold) else { return };
+    let Some((mut house, path, _side)) = recorded(hold) else {
+        return;
+    };
     // The first sign-in from here is noted in the database, behind its reply.
     drop(house.client().unwrap());
     sleep(Duration::from_millis(500));
@@ -254,7 +279,10 @@ fn nothing_is_unsynced_at_a_250() {
     assert_eq!(faults, Vec::<String>::new());
     // MAIL, RCPT, DATA and the end of data of 8 messages; a commit each, and a file and its
     // directory for every other.
-    assert!(replies >= 32 && syncs >= 16, "{replies} replies, {syncs} syncs");
+    assert!(
+        replies >= 32 && syncs >= 16,
+        "{replies} replies, {syncs} syncs"
+    );
     eprintln!("8 messages: {replies} replies, {syncs} syncs, nothing unsynced");
     // The check sees a sync that is missing, whichever it is.
     for kind in ["gatepost.sqlite-wal>", "/bodies>", "/bodies/"] {
@@ -270,7 +298,9 @@ fn nothing_is_unsynced_at_a_250() {
 /// record is written that lets go of the message.
 #[test]
 fn custody_ends_after_the_copy_is_synced() {
-    let Some((mut house, path, _side)) = recorded("[spool]\ninline = \"16 KiB\"") else { return };
+    let Some((mut house, path, _side)) = recorded("[spool]\ninline = \"16 KiB\"") else {
+        return;
+    };
     let mut client = house.client().unwrap();
     for number in 0..6 {
         let octets = if number % 2 == 0 { 2_000 } else { 200_000 };
@@ -297,6 +327,9 @@ fn custody_ends_after_the_copy_is_synced() {
     let renames = trace.lines().filter(|line| line.contains("/new/"));
     assert!(renames.count() >= 6);
     for kind in ["/new>", "example.net/tmp/"] {
-        assert!(!at_records(&without_syncs(&trace, kind)).0.is_empty(), "blind to {kind}");
+        assert!(
+            !at_records(&without_syncs(&trace, kind)).0.is_empty(),
+            "blind to {kind}"
+        );
     }
 }
