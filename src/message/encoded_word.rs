@@ -125,6 +125,18 @@ impl<'a> Encoder<'a> {
 
     /// Breaks in front of the blank that was written last, or writes one.
     fn break_line(&mut self) {
+        let line = self
+            .out
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
+        if self.out[line..].iter().all(|b| matches!(b, b' ' | b'\t')) {
+            // A line of blanks alone would end the section for some readers.
+            self.out.truncate(line);
+            self.out.push(b' ');
+            self.column = 1;
+            return;
+        }
         match self.out.last().copied() {
             Some(blank @ (b' ' | b'\t')) if self.column > 1 => {
                 self.out.pop();
@@ -237,6 +249,12 @@ mod tests {
         ] {
             assert_eq!(subject(text), expected);
         }
+    }
+
+    #[test]
+    fn no_line_of_blanks_alone_is_made() {
+        let field = subject(&format!(" a\r\n{}\u{fc}", " ".repeat(70)));
+        assert_eq!(field, "Subject: a\r\n =?utf-8?B?w7w=?=\r\n");
     }
 
     #[test]
