@@ -10,6 +10,7 @@ use super::{
     AddressList, DateVerdict, Encoder, Fault, Header, Trace, date,
     header::{Entry, Kind, label},
     judge,
+    parameter::extend_parameters,
 };
 use crate::smtp::{Domain, Mailbox};
 
@@ -107,6 +108,14 @@ impl Fixup<'_> {
             | Kind::ResentTo
             | Kind::ResentCc
             | Kind::ResentReplyTo => encode_addresses(&mut encoder, entry, &value)?,
+            Kind::Parameters => match extend_parameters(&value) {
+                Some(extended) => encoder.copy(&extended),
+                None => {
+                    return Err(Fault::Utf8Structured {
+                        field: label(&header.section, &entry.field),
+                    });
+                }
+            },
             Kind::Date
             | Kind::MessageId
             | Kind::InReplyTo
@@ -313,6 +322,10 @@ mod tests {
             (
                 "Cc: a@b.example,\u{fc}<c@d.example>",
                 "Cc: a@b.example, =?utf-8?B?w7w=?= <c@d.example>",
+            ),
+            (
+                "Content-Disposition: attachment; filename=\"\u{fc}.pdf\"",
+                "Content-Disposition: attachment;\r\n filename*=utf-8''%C3%BC.pdf",
             ),
         ] {
             let section = format!("{GOOD}{field}\r\n");

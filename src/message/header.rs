@@ -31,6 +31,8 @@ pub(super) enum Kind {
     ResentReplyTo,
     ReturnPath,
     Received,
+    /// A value and parameters (RFC 2045 §5.1, RFC 2183 §2).
+    Parameters,
     /// Of a grammar in which encoded words have no place.
     Structured,
     /// Free text, or unknown to us.
@@ -60,8 +62,8 @@ const KNOWN: &[(&str, Kind)] = &[
     ("Resent-Date", Kind::Structured),
     ("Resent-Message-ID", Kind::Structured),
     ("MIME-Version", Kind::Structured),
-    ("Content-Type", Kind::Structured),
-    ("Content-Disposition", Kind::Structured),
+    ("Content-Type", Kind::Parameters),
+    ("Content-Disposition", Kind::Parameters),
     ("Content-Transfer-Encoding", Kind::Structured),
     ("Content-ID", Kind::Structured),
     ("DKIM-Signature", Kind::Structured),
@@ -103,6 +105,7 @@ impl Kind {
             | Kind::ResentReplyTo
             | Kind::ReturnPath
             | Kind::Received
+            | Kind::Parameters
             | Kind::Structured
             | Kind::Other => false,
         }

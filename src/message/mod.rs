@@ -1,7 +1,7 @@
 //! The header section of a message: its fields, its faults, and what we mend in it.
 //!
 //! Octets in, octets out. Nothing here knows who may send as whom, where the body lies or what
-//! time it is: the moment and random octets are arguments. Speaks RFC 5322, 6854, 6532, 2047, the
+//! time it is: the moment and random octets are arguments. Speaks RFC 5322, 6854, 6532, 2047, 2231, the
 //! trace field of RFC 5321 §4.4 and the fix-ups of RFC 6409 §8.
 //!
 //! mail-parser reads dates and gives a second opinion on addresses; it never decides alone what
@@ -14,6 +14,7 @@ mod encoded_word;
 mod fault;
 mod fixup;
 mod header;
+mod parameter;
 mod section;
 mod trace;
 
