@@ -4,6 +4,8 @@
 //! and reported as broken once; one that is too long is reported once its limit is passed, and the
 //! rest of it is read without being kept.
 
+use std::fmt;
+
 /// Octets of a command line at most, CRLF included: what the longest MAIL with every extension
 /// needs, more than three times over.
 pub const COMMAND_MAX: usize = 4_096;
@@ -38,13 +40,23 @@ enum Mode {
 }
 
 /// Collects one line at a time; holds nothing between lines.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LineReader {
     kept: Vec<u8>,
     mode: Mode,
     /// The last octet of the line under way was a CR.
     after_cr: bool,
     seen: usize,
+}
+
+impl fmt::Debug for LineReader {
+    /// Shows no octet of the line: it may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineReader")
+            .field("seen", &self.seen)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LineReader {
@@ -181,6 +193,19 @@ mod tests {
             }
         }
         events
+    }
+
+    #[test]
+    fn debug_shows_no_octet_of_the_line() {
+        let mut reader = LineReader::default();
+        reader.read(b"AUTH PLAIN c2VjcmV0", |_| SASL_MAX, |_, _| ());
+        assert!(reader.is_mid_line());
+        let shown = format!("{reader:?}");
+        let octets = format!("{:?}", b"AUTH").replace(['[', ']'], "");
+        assert!(
+            !shown.contains(&octets) && !shown.contains("AUTH"),
+            "{shown}"
+        );
     }
 
     /// R5321-2.3.8a.
