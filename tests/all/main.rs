@@ -1,10 +1,12 @@
 //! Tests from outside, linked once.
 
 mod clients;
+mod commands;
 mod content;
 mod faults;
 mod house;
 mod rights;
+mod running;
 mod server;
 mod session_properties;
 mod tls;

@@ -208,6 +208,16 @@ impl Server {
         assert!(status.success(), "kill -s {name} {id}");
     }
 
+    /// SIGHUP; returns when the configuration is in force.
+    pub fn reload(&mut self) {
+        let before = self.log().matches("configuration reloaded").count();
+        self.signal("HUP");
+        wait_for("the configuration to be reloaded", || {
+            let now = self.log().matches("configuration reloaded").count();
+            (now > before).then_some(())
+        });
+    }
+
     /// Waits for the process to end by itself; its status and all it logged.
     pub fn ended(&mut self) -> (ExitStatus, String) {
         let status = wait_for("the server to end", || self.child().try_wait().unwrap());
@@ -226,11 +236,6 @@ impl Server {
         let (status, log) = self.ended();
         assert!(status.success(), "{status}\n{log}");
         log
-    }
-
-    pub fn restart(&mut self) {
-        self.stop();
-        self.run();
     }
 
     /// Ends it as a crash would.

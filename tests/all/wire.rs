@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, client::Resumption,
+    pki_types::ServerName,
+};
 
 /// How long a reply may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,11 +40,13 @@ pub fn roots(ca: &Path) -> RootCertStore {
 
 pub fn trust(ca: &Path) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots(ca))
         .with_no_client_auth();
+    // A resumed session would not show what certificate is in service.
+    config.resumption = Resumption::disabled();
     Arc::new(config)
 }
 
