@@ -1,16 +1,18 @@
 //! `gatepost domain` and `gatepost user`: written to the database, then told to a running server.
 
-use std::{
-    io::{BufRead, Write},
-    time::SystemTime,
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, columns},
+    password::PasswordFrom,
+    timestamp,
 };
-
-use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Subcommand};
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::{
-    accounts::{generate_password, hash_password, login_name},
+    accounts::{hash_password, login_name},
     admin::control::{self, Request},
     config::Loaded,
     policy::sending::AddressPattern,
@@ -22,21 +24,31 @@ use crate::{
     },
 };
 
+/// What to do with domains.
 #[derive(Debug, Subcommand)]
 pub enum DomainCommand {
     /// Add a domain.
-    Add { domain: String },
+    Add {
+        /// Such as example.org.
+        domain: String,
+    },
     /// List the domains.
     List,
     /// Remove a domain without accounts.
-    Remove { domain: String },
+    Remove {
+        /// As listed.
+        domain: String,
+    },
 }
 
+/// What to do with accounts.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// Add an account; its name is its address unless --address says otherwise.
     Add {
+        /// What its owner signs in with.
         name: String,
+        /// Its own address, in a domain that was added.
         #[arg(long)]
         address: Option<String>,
         #[command(flatten)]
@@ -45,100 +57,65 @@ pub enum UserCommand {
     /// List the accounts.
     List,
     /// Show an account.
-    Show { name: String },
+    Show {
+        /// Its login name.
+        name: String,
+    },
     /// Set an account's password.
     Passwd {
+        /// Its login name.
         name: String,
         #[command(flatten)]
         password: PasswordFrom,
     },
     /// Stop an account from signing in.
-    Disable { name: String },
+    Disable {
+        /// Its login name.
+        name: String,
+    },
     /// Let an account sign in again.
-    Enable { name: String },
+    Enable {
+        /// Its login name.
+        name: String,
+    },
     /// Remove an account.
-    Remove { name: String },
+    Remove {
+        /// Its login name.
+        name: String,
+    },
     /// Addresses that an account may send as; *@domain for all of a domain.
     #[command(subcommand)]
     Address(AddressCommand),
 }
 
+/// What to do with addresses that an account may send as.
 #[derive(Debug, Subcommand)]
 pub enum AddressCommand {
     /// Let an account send as an address.
-    Add { name: String, address: String },
+    Add {
+        /// The account's login name.
+        name: String,
+        /// An address, or *@domain.
+        address: String,
+    },
     /// Take an address away.
-    Remove { name: String, address: String },
-}
-
-#[derive(Args, Debug)]
-#[group(multiple = false)]
-pub struct PasswordFrom {
-    /// Read the password from the first line of standard input.
-    #[arg(long)]
-    password_stdin: bool,
-    /// Make a password and print it.
-    #[arg(long)]
-    generate: bool,
-}
-
-impl PasswordFrom {
-    fn take(&self) -> Result<SecretString> {
-        if self.generate {
-            let mut random = [0; 15];
-            getrandom::fill(&mut random).context("failed to get random octets")?;
-            let password = generate_password(random);
-            println!("{}", password.expose_secret());
-            return Ok(password);
-        }
-        if self.password_stdin {
-            return line();
-        }
-        eprint!("Password: ");
-        let first = without_echo()?;
-        eprint!("Again: ");
-        let second = without_echo()?;
-        ensure!(
-            first.expose_secret() == second.expose_secret(),
-            "the two passwords differ"
-        );
-        Ok(first)
-    }
-}
-
-fn line() -> Result<SecretString> {
-    let mut text = String::new();
-    std::io::stdin().lock().read_line(&mut text)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
-}
-
-fn without_echo() -> Result<SecretString> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    std::io::stderr().flush()?;
-    let before = tcgetattr(std::io::stdin())
-        .context("no terminal to ask on; use --password-stdin or --generate")?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet)?;
-    let password = line();
-    tcsetattr(std::io::stdin(), OptionalActions::Now, &before)?;
-    eprintln!();
-    password
+    Remove {
+        /// The account's login name.
+        name: String,
+        /// An address, or *@domain.
+        address: String,
+    },
 }
 
 async fn open(loaded: &Loaded) -> Result<Store> {
     Ok(Store::open(&loaded.config.data_dir.join(DATABASE)).await?)
 }
 
-async fn changed(store: Store, loaded: &Loaded, json: bool, told: &str) -> Result<()> {
+async fn changed(store: Store, loaded: &Loaded) -> Result<()> {
     store.close().await;
     // Acknowledged before we end: the change acts at once.
     control::ask(&loaded.config.data_dir, Request::AccountsChanged)
         .context("changed in the database, but the server was not told")?;
-    match json {
-        true => println!("{}", serde_json::json!({ "done": told })),
-        false => println!("{told}."),
-    }
     Ok(())
 }
 
@@ -161,36 +138,52 @@ fn login(text: &str) -> Result<String> {
 
 impl DomainCommand {
     /// Does it.
-    pub async fn run(self, loaded: &Loaded, json: bool) -> Result<()> {
+    pub async fn run(self, loaded: &Loaded) -> Result<Answer> {
         let store = open(loaded).await?;
-        let told = match self {
+        let answer = match self {
             DomainCommand::Add { domain: name } => {
                 store.add_domain(&domain(&name)?, SystemTime::now()).await?;
-                format!("Added domain {name}")
+                Answer::done(
+                    format!("Added domain {name}."),
+                    json!({ "done": "domain added", "domain": name }),
+                )
             }
             DomainCommand::Remove { domain: name } => {
                 store.remove_domain(&domain(&name)?).await?;
-                format!("Removed domain {name}")
+                Answer::done(
+                    format!("Removed domain {name}."),
+                    json!({ "done": "domain removed", "domain": name }),
+                )
             }
             DomainCommand::List => {
                 let domains = store.domains().await?;
-                match json {
-                    true => println!("{}", serde_json::json!(domains)),
-                    false => domains.iter().for_each(|name| println!("{name}")),
-                }
-                return Ok(());
+                return Ok(Answer {
+                    text: domains.iter().map(|name| format!("{name}\n")).collect(),
+                    objects: domains
+                        .iter()
+                        .map(|name| json!({ "domain": name }))
+                        .collect(),
+                });
             }
         };
-        changed(store, loaded, json, &told).await
+        changed(store, loaded).await?;
+        Ok(answer)
     }
 }
 
 impl UserCommand {
     /// Does it.
-    pub async fn run(self, loaded: &Loaded, json: bool) -> Result<()> {
+    pub async fn run(self, loaded: &Loaded) -> Result<Answer> {
         let store = open(loaded).await?;
         let now = SystemTime::now();
-        let told = match self {
+        let answer = match self {
+            UserCommand::List => return Ok(list(&store.accounts().await?)),
+            UserCommand::Show { name } => {
+                return match store.account_by_name(&login(&name)?).await? {
+                    Some(account) => Ok(show(&account)),
+                    None => bail!("account {name} does not exist"),
+                };
+            }
             UserCommand::Add {
                 name,
                 address,
@@ -200,90 +193,130 @@ impl UserCommand {
                 let address =
                     Mailbox::parse(&address).with_context(|| format!("{address} is no address"))?;
                 let name = login(&name)?;
-                let hash = hash_password(&password.take()?, &loaded.options.accounts)?;
+                let password = password.take()?;
+                let hash = hash_password(&password.secret, &loaded.options.accounts)?;
                 let account = NewAccount {
                     name: &name,
                     password_hash: &hash,
                     address: &address,
                 };
                 store.add_account(account, now).await?;
-                format!("Added account {name}")
+                let answer = done(format!("Added account {name}."), "account added", &name);
+                password.shown_in(answer)
             }
             UserCommand::Passwd { name, password } => {
                 let name = login(&name)?;
-                let hash = hash_password(&password.take()?, &loaded.options.accounts)?;
+                let password = password.take()?;
+                let hash = hash_password(&password.secret, &loaded.options.accounts)?;
                 store.set_password(&name, &hash, now).await?;
-                format!("Set the password of {name}")
+                let answer = done(
+                    format!("Set the password of {name}."),
+                    "password set",
+                    &name,
+                );
+                password.shown_in(answer)
             }
             UserCommand::Disable { name } => {
-                store.set_enabled(&login(&name)?, false).await?;
-                format!("Disabled account {name}")
+                let name = login(&name)?;
+                store.set_enabled(&name, false).await?;
+                done(
+                    format!("Disabled account {name}."),
+                    "account disabled",
+                    &name,
+                )
             }
             UserCommand::Enable { name } => {
-                store.set_enabled(&login(&name)?, true).await?;
-                format!("Enabled account {name}")
+                let name = login(&name)?;
+                store.set_enabled(&name, true).await?;
+                done(format!("Enabled account {name}."), "account enabled", &name)
             }
             UserCommand::Remove { name } => {
-                store.remove_account(&login(&name)?).await?;
-                format!("Removed account {name}")
+                let name = login(&name)?;
+                store.remove_account(&name).await?;
+                done(format!("Removed account {name}."), "account removed", &name)
             }
             UserCommand::Address(AddressCommand::Add { name, address }) => {
-                store
-                    .add_address(&login(&name)?, &pattern(&address)?)
-                    .await?;
-                format!("Let {name} send as {address}")
+                let name = login(&name)?;
+                store.add_address(&name, &pattern(&address)?).await?;
+                Answer::done(
+                    format!("Let {name} send as {address}."),
+                    json!({ "done": "address added", "name": name, "address": address }),
+                )
             }
             UserCommand::Address(AddressCommand::Remove { name, address }) => {
-                store
-                    .remove_address(&login(&name)?, &pattern(&address)?)
-                    .await?;
-                format!("Took {address} from {name}")
-            }
-            UserCommand::List => {
-                store
-                    .accounts()
-                    .await?
-                    .iter()
-                    .for_each(|account| show(account, json));
-                return Ok(());
-            }
-            UserCommand::Show { name } => {
-                match store.account_by_name(&login(&name)?).await? {
-                    Some(account) => show(&account, json),
-                    None => bail!("there is no account {name}"),
-                }
-                return Ok(());
+                let name = login(&name)?;
+                store.remove_address(&name, &pattern(&address)?).await?;
+                Answer::done(
+                    format!("Took {address} from {name}."),
+                    json!({ "done": "address removed", "name": name, "address": address }),
+                )
             }
         };
-        changed(store, loaded, json, &told).await
+        changed(store, loaded).await?;
+        Ok(answer)
     }
 }
 
-fn show(account: &StoredAccount, json: bool) {
-    let sends_as: Vec<String> = account
-        .patterns
-        .iter()
-        .map(|pattern| match pattern {
-            AddressPattern::Exact(address) => address.to_string(),
-            AddressPattern::Domain(domain) => format!("*@{domain}"),
-        })
-        .collect();
-    if json {
-        println!(
-            "{}",
-            serde_json::json!({
-                "name": account.name,
-                "enabled": account.enabled,
-                "address": account.address.to_string(),
-                "sends_as": sends_as,
-            })
-        );
-    } else {
-        let state = if account.enabled {
-            "enabled"
-        } else {
-            "disabled"
-        };
-        println!("{} {state} {}", account.name, sends_as.join(" "));
+fn done(text: String, what: &str, name: &str) -> Answer {
+    Answer::done(text, json!({ "done": what, "name": name }))
+}
+
+fn list(accounts: &[StoredAccount]) -> Answer {
+    let rows = accounts.iter().map(|account| {
+        [
+            account.name.clone(),
+            state(account).to_owned(),
+            account.address.to_string(),
+            sends_as(account).join(" "),
+        ]
+    });
+    Answer {
+        text: columns(["NAME", "STATE", "ADDRESS", "SENDS AS"], rows),
+        objects: accounts.iter().map(object).collect(),
     }
+}
+
+fn show(account: &StoredAccount) -> Answer {
+    let mut lines = vec![
+        ("name", account.name.clone()),
+        ("state", state(account).to_owned()),
+        ("address", account.address.to_string()),
+    ];
+    let sends_as = sends_as(account);
+    lines.extend(sends_as.into_iter().map(|address| ("sends as", address)));
+    lines.push(("added", timestamp(account.created_at)));
+    lines.push(("password set", timestamp(account.password_changed_at)));
+    Answer {
+        text: lines
+            .iter()
+            .map(|(name, value)| format!("{name:14}{value}\n"))
+            .collect(),
+        objects: vec![object(account)],
+    }
+}
+
+fn state(account: &StoredAccount) -> &'static str {
+    match account.enabled {
+        true => "enabled",
+        false => "disabled",
+    }
+}
+
+fn sends_as(account: &StoredAccount) -> Vec<String> {
+    let shown = |pattern: &AddressPattern| match pattern {
+        AddressPattern::Exact(address) => address.to_string(),
+        AddressPattern::Domain(domain) => format!("*@{domain}"),
+    };
+    account.patterns.iter().map(shown).collect()
+}
+
+fn object(account: &StoredAccount) -> Value {
+    json!({
+        "name": account.name,
+        "enabled": account.enabled,
+        "address": account.address.to_string(),
+        "sends_as": sends_as(account),
+        "created_at": timestamp(account.created_at),
+        "password_changed_at": timestamp(account.password_changed_at),
+    })
 }

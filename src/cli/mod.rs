@@ -3,21 +3,24 @@
 //! 0 is done, 1 failed, 2 misused. Everything that a program may read can be had with `--json`.
 
 mod accounts;
+mod answer;
 mod check;
 mod demo;
 pub mod dialogue;
+mod password;
+mod queue;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::{
     config::{self, Loaded},
     server,
-    store::Store,
 };
+use answer::Answer;
 
 /// A mail submission server: mail travels securely or not at all, and its sender is told.
 #[derive(Debug, Parser)]
@@ -52,7 +55,7 @@ enum Command {
     User(accounts::UserCommand),
     /// Mail in custody.
     #[command(subcommand)]
-    Queue(QueueCommand),
+    Queue(queue::QueueCommand),
     /// The version.
     Version,
 }
@@ -61,19 +64,6 @@ enum Command {
 enum Configuration {
     /// Print an annotated file with every key.
     Example,
-}
-
-#[derive(Debug, Subcommand)]
-enum QueueCommand {
-    /// List messages that are not handed on yet.
-    List(QueueList),
-}
-
-#[derive(Args, Debug)]
-struct QueueList {
-    /// Messages at most.
-    #[arg(long, default_value_t = 1000)]
-    limit: u32,
 }
 
 /// Runs the program on its own arguments.
@@ -99,19 +89,44 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode> {
-    match cli.command {
-        Command::Serve => serve::serve(cli.config).await?,
-        Command::Demo(demo) => demo.run().await?,
-        Command::Check => return Ok(check::check(&cli.config, cli.json)),
-        Command::Configuration(Configuration::Example) => print!("{}", config::example()),
-        Command::Domain(command) => command.run(&as_service(&cli.config)?, cli.json).await?,
-        Command::User(command) => command.run(&as_service(&cli.config)?, cli.json).await?,
-        Command::Queue(QueueCommand::List(list)) => {
-            queue_list(&as_service(&cli.config)?, list.limit, cli.json).await?;
+    let answer = match cli.command {
+        Command::Serve => {
+            serve::serve(cli.config).await?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Version => println!("gatepost {}", env!("CARGO_PKG_VERSION")),
-    }
+        Command::Demo(demo) => {
+            demo.run().await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Check => return Ok(check::check(&cli.config, cli.json)),
+        Command::Configuration(Configuration::Example) => {
+            answer::print(&config::example())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::User(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::Queue(command) => {
+            let data_dir = as_service(&cli.config)?.config.data_dir;
+            command.run(&data_dir.join(server::DATABASE)).await?
+        }
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            Answer::done(
+                format!("gatepost {version}"),
+                serde_json::json!({ "version": version }),
+            )
+        }
+    };
+    answer.print(cli.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A moment as RFC 3339 writes it, in UTC and whole seconds.
+fn timestamp(at: SystemTime) -> String {
+    let whole = jiff::Timestamp::try_from(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    jiff::Timestamp::from_second(whole.as_second())
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .to_string()
 }
 
 /// Reads the configuration and becomes the service's user, so that no file is left to root.
@@ -121,36 +136,6 @@ fn as_service(path: &std::path::Path) -> Result<Loaded> {
         server::become_user(&loaded.config.user, &loaded.config.data_dir)?;
     }
     Ok(loaded)
-}
-
-async fn queue_list(loaded: &Loaded, limit: u32, json: bool) -> Result<()> {
-    let store = Store::open_read_only(&loaded.config.data_dir.join(server::DATABASE)).await?;
-    let entries = store.queue_list(0, limit).await?;
-    for entry in entries {
-        for to in &entry.recipients {
-            let line = serde_json::json!({
-                "id": entry.id.to_string(),
-                "sender": entry.sender,
-                "size_octets": entry.size_octets,
-                "recipient": to.address,
-                "state": format!("{:?}", to.state).to_lowercase(),
-                "attempts": to.attempts,
-                "last": to.last_text,
-            });
-            if json {
-                println!("{line}");
-            } else {
-                let last = to.last_text.as_deref().unwrap_or("");
-                let text = format!(
-                    "{} <{}> {} {} octets, {:?}, {} attempts {last}",
-                    entry.id, entry.sender, to.address, entry.size_octets, to.state, to.attempts
-                );
-                println!("{}", server::logging::escape(&text));
-            }
-        }
-    }
-    store.close().await;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -174,6 +159,7 @@ mod tests {
             ("user add a@example.org --generate --password-stdin", false),
             ("user address add a@example.org *@example.org", true),
             ("queue list --json", true),
+            ("queue list --limit 0", false),
             ("frobnicate", false),
         ] {
             let parsed = Cli::try_parse_from(["gatepost"].into_iter().chain(line.split(' ')));

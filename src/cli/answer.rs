@@ -1,0 +1,97 @@
+//! What a command says: to a person a text, to a program one JSON object a line.
+
+use std::io::{self, Write};
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use crate::server::logging::escape;
+
+/// Both forms of one answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Lines for a person.
+    pub text: String,
+    /// Objects for a program; none where there is nothing to list.
+    pub objects: Vec<Value>,
+}
+
+impl Answer {
+    /// One thing was done, told in the past tense; `object` says the same.
+    pub fn done(text: String, object: Value) -> Self {
+        Answer {
+            text: text + "\n",
+            objects: vec![object],
+        }
+    }
+
+    /// Writes the form that was asked for to standard output.
+    ///
+    /// # Errors
+    /// What the system says; a reader that has gone away is no fault.
+    pub fn print(&self, json: bool) -> io::Result<()> {
+        let lines;
+        let text = match json {
+            true => {
+                let objects = self.objects.iter();
+                lines = objects
+                    .map(|object| format!("{object}\n"))
+                    .collect::<String>();
+                &lines
+            }
+            false => &self.text,
+        };
+        print(text)
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no fault.
+///
+/// # Errors
+/// What the system says.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Aligned columns under a heading. Values are made harmless for a terminal (S22).
+pub fn columns<const N: usize>(
+    heading: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(heading);
+    for row in rows {
+        table.add_row(row.map(|value| escape(&value)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines = table.to_string();
+    lines
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other_and_move_no_terminal() {
+        let rows = [
+            ["a".into(), "x\u{1b}[2J".into()],
+            ["long one".into(), String::new()],
+        ];
+        assert_eq!(
+            columns(["NAME", "WHAT"], rows.into_iter()),
+            "NAME      WHAT\na         x\\u{1b}[2J\nlong one\n"
+        );
+        assert_eq!(columns(["NAME"], std::iter::empty()), "NAME\n");
+    }
+}
