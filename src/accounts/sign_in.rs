@@ -24,15 +24,25 @@ use crate::{
     policy::throttle::{Attempt, Network, Standing},
     sasl::{Credentials, NAME_MAX, PASSWORD_MAX},
     session::SignInVerdict,
+    smtp::Mailbox,
     store::accounts::AccountError,
 };
+
+/// A name that was tried, as far as a log may show it: people type passwords into the field of the
+/// name, and a password is hardly ever an address.
+fn loggable(name: &str) -> &str {
+    match Mailbox::parse(name) {
+        Ok(_) => name,
+        Err(_) => "(no address)",
+    }
+}
 
 impl Accounts {
     /// Decides a sign-in.
     pub async fn sign_in(&self, peer: IpAddr, credentials: Credentials) -> SignInVerdict {
         let peer = peer.to_canonical();
         let verdict = self.decide(peer, &credentials).await;
-        let account = credentials.authcid.as_str();
+        let account = loggable(&credentials.authcid);
         let result = match &verdict {
             SignInVerdict::Granted(identity) => {
                 debug!(account = %identity.name, %peer, "signed in");

@@ -173,6 +173,7 @@ impl Reader<'_> {
             }
             Some(b'@') if words.end > start => {
                 self.addr_spec(words.text)?;
+                self.named_by_its_address()?;
                 Ok(false)
             }
             Some(b':') if words.end > start && !in_group => {
@@ -182,6 +183,23 @@ impl Reader<'_> {
             }
             _ => Err(self.unexpected()),
         }
+    }
+
+    /// `info@b.example <info@b.example>`: an address as its own name, without the quotes it needs.
+    /// Many programs write it. Where the two differ, readers could show either: refused.
+    fn named_by_its_address(&mut self) -> Result<(), AddressFault> {
+        self.blanks()?;
+        if self.peek() != Some(b'<') {
+            return Ok(());
+        }
+        let name = self.list.mailboxes.pop();
+        self.at += 1;
+        self.angle()?;
+        let address = self.list.mailboxes.last();
+        if name.as_ref().map(Mailbox::folded_key) == address.map(Mailbox::folded_key) {
+            return Ok(());
+        }
+        Err(AddressFault::Ambiguous)
     }
 
     fn angle(&mut self) -> Result<(), AddressFault> {
@@ -416,6 +434,11 @@ mod tests {
             (" a(x)@ (y) b . example", "a@b.example"),
             (" a@b.example (x, <c@d.example>)", "a@b.example"),
             (" \u{fc}@\u{fc}.example", "\u{fc}@\u{fc}.example"),
+            (" a@b.example <A@B.example>", "A@B.example"),
+            (
+                " a@b.example <a@b.example>, c@d.example",
+                "a@b.example c@d.example",
+            ),
         ] {
             assert_eq!(
                 read(text).map(|found| found.join(" ")),

@@ -80,6 +80,16 @@ impl Fixup<'_> {
             _ => {}
         }
         let stays = self.smtputf8 || value.is_ascii();
+        if !stays && matches!(entry.kind, Kind::InReplyTo | Kind::References) {
+            // Somebody else made the identifier, and it cannot be encoded. A reply that has lost
+            // its place in a thread is of more use than one that cannot be sent.
+            let known = value.split_ascii_whitespace().filter(|id| id.is_ascii());
+            let known = known.collect::<Vec<_>>().join("\r\n ");
+            if !known.is_empty() {
+                add(out, entry.name, &known);
+            }
+            return Ok(());
+        }
         if stays && entry.kind == Kind::Received {
             out.extend_from_slice(&header.section[entry.field.whole.clone()]);
             return Ok(());
@@ -317,6 +327,10 @@ mod tests {
             (
                 "To: \u{fc}: a@b.example;",
                 "To: =?utf-8?B?w7w=?= : a@b.example;",
+            ),
+            (
+                "References: <a@b.example>\r\n <\u{fc}@b.example> <c@b.example>",
+                "References: <a@b.example>\r\n <c@b.example>",
             ),
             // Blanks stand around every encoded word (RFC 2047 §5 (3)).
             (

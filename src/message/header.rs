@@ -174,9 +174,16 @@ impl Header {
                 return Err(Fault::Looping { max: hops });
             }
             let value = &section[field.value.clone()];
-            let text = str::from_utf8(value).map_err(|_| Fault::NotText {
-                field: label(&section, &field),
-            })?;
+            // What is taken away may hold anything.
+            let text = match str::from_utf8(value) {
+                Ok(text) => text,
+                Err(_) if kind.is_removed() => "",
+                Err(_) => {
+                    return Err(Fault::NotText {
+                        field: label(&section, &field),
+                    });
+                }
+            };
             let list = if kind.names_speaker() {
                 Some(speakers(text, kind, name)?)
             } else {
@@ -286,6 +293,7 @@ mod tests {
         let latin1 = Header::read(b"X-Name: \xfc\r\n".to_vec(), 100);
         let field = "X-Name".to_owned();
         assert_eq!(latin1.err(), Some(Fault::NotText { field }));
+        assert!(Header::read(b"Bcc: \xfc\r\n".to_vec(), 100).is_ok());
     }
 
     /// R5321-3.3g, R5321-3.3h, R5321-4.4g.

@@ -124,6 +124,10 @@ pub fn fields(section: &[u8]) -> Result<Vec<Field>, Fault> {
         if memchr::memchr2(b'\r', 0, line).is_some() {
             return Err(Fault::ControlCharacter);
         }
+        if number == 1 && is_envelope_line(line) {
+            start = end;
+            continue;
+        }
         if matches!(line.first(), Some(b' ' | b'\t')) {
             let field = found.last_mut().ok_or(Fault::ContinuationFirst)?;
             field.whole.end = end;
@@ -143,6 +147,13 @@ pub fn fields(section: &[u8]) -> Result<Vec<Field>, Fault> {
         start = end;
     }
     Ok(found)
+}
+
+/// Whether a line is that of a mailbox file, `From user@host date`: scripts that send what they
+/// find in such a file leave it in front. It is no field, and goes no further.
+fn is_envelope_line(line: &[u8]) -> bool {
+    line.strip_prefix(b"From ")
+        .is_some_and(|rest| !rest.trim_ascii_start().starts_with(b":"))
 }
 
 fn trim_end(mut octets: &[u8]) -> &[u8] {
@@ -239,6 +250,10 @@ mod tests {
         ] {
             assert_eq!(fields(section.as_bytes()), Err(fault), "{section:?}");
         }
+        let section = b"From a@b.example Mon Nov 23 22:07:58 2026\r\nTo: x\r\n";
+        assert_eq!(fields(section).unwrap().len(), 1);
+        let section = b"From : a@b.example\r\n";
+        assert_eq!(&section[fields(section).unwrap()[0].name.clone()], b"From");
         let section = b"Bcc \t: x\r\n\ty\r\nTo:\r\n";
         let found = fields(section).unwrap();
         assert_eq!(&section[found[0].name.clone()], b"Bcc");

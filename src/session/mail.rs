@@ -12,6 +12,11 @@ impl Session {
         let Some(by) = self.identity.clone() else {
             return self.refuse(replies::sign_in_first());
         };
+        // Refused ones count too (RFC 9422 §4.1).
+        self.counters.mails = self.counters.mails.saturating_add(1);
+        if self.counters.mails > self.options.messages {
+            return self.give_up(replies::too_many_messages(&self.options));
+        }
         if let Phase::Envelope(transaction) = &self.phase {
             let failed = transaction.failed;
             return self.refuse(if failed {
@@ -22,11 +27,6 @@ impl Session {
         }
         if self.hello.is_none() {
             return self.refuse(replies::send_ehlo_first());
-        }
-        // Refused ones count too (RFC 9422 §4.1).
-        self.counters.mails = self.counters.mails.saturating_add(1);
-        if self.counters.mails > self.options.messages {
-            return self.give_up(replies::too_many_messages(&self.options));
         }
         let (sender, parameters) = match parse(argument) {
             Ok(parsed) => parsed,

@@ -265,7 +265,7 @@ impl Session {
         let again = self.ending == Ending::Stopping;
         match &self.phase {
             Phase::Closed => {}
-            Phase::Ready | Phase::Upgrading if !self.reader.is_mid_line() => self.stop(),
+            Phase::Ready | Phase::Upgrading => self.stop(),
             Phase::Asking(_) => self.end_as(Ending::Stopping),
             _ if again => self.stop(),
             _ => self.end_as(Ending::Stopping),

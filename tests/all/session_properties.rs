@@ -180,13 +180,8 @@ fn a_stopping_server_says_so() {
     last(&mut busy);
     assert_eq!(busy.receive(now, b"NOO"), 3);
     busy.shutdown(now);
-    assert_eq!(last(&mut busy), (String::new(), false));
-    assert_eq!(busy.receive(now, b"P\r\n"), 3);
     let (sent, closed) = last(&mut busy);
-    assert!(
-        sent.starts_with("250 2.0.0 OK\r\n421 4.3.2 ") && closed,
-        "{sent}"
-    );
+    assert!(sent.starts_with("421 4.3.2 ") && closed, "{sent}");
 }
 
 /// Ten thousand idle sessions must not cost more than they need: beside the TLS record buffer a
