@@ -85,7 +85,7 @@ impl Entrance {
         let limits = self.desk.limits.load_full();
         let phase = match self.kind {
             Kind::Implicit => Phase::Handshake,
-            Kind::StartTls => Phase::Unproven,
+            Kind::StartTls => Phase::Clear,
         };
         let Some(place) = self.desk.house.admit(&limits, peer.ip(), phase) else {
             metrics::counter!("gatepost_connections_refused_total", "port" => port).increment(1);

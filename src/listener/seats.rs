@@ -41,7 +41,9 @@ impl Default for Limits {
 pub(super) enum Phase {
     /// In a TLS handshake.
     Handshake,
-    /// Talking, but not signed in.
+    /// Talking in the clear: STARTTLS is still to come.
+    Clear,
+    /// Talking inside TLS, but not signed in.
     Unproven,
     /// Signed in: never given up for a newcomer.
     SignedIn,
@@ -69,6 +71,7 @@ pub(super) struct Seats<H> {
     next: u64,
     seats: HashMap<u64, Seat<H>>,
     handshakes: BTreeMap<u64, ()>,
+    clear: BTreeMap<u64, ()>,
     unproven: BTreeMap<u64, ()>,
     networks: HashMap<IpAddr, usize>,
 }
@@ -79,12 +82,13 @@ impl<H> Seats<H> {
             next: 0,
             seats: HashMap::new(),
             handshakes: BTreeMap::new(),
+            clear: BTreeMap::new(),
             unproven: BTreeMap::new(),
             networks: HashMap::new(),
         }
     }
 
-    /// Takes a seat for a newcomer in `phase`, sending away the oldest unproven one where needed.
+    /// Takes a seat for a newcomer in `phase`, sending another away where needed.
     pub fn admit(
         &mut self,
         limits: &Limits,
@@ -98,12 +102,7 @@ impl<H> Seats<H> {
         }
         let mut gives_way = None;
         if self.seats.len() >= limits.sessions {
-            let oldest = self
-                .handshakes
-                .first_key_value()
-                .or_else(|| self.unproven.first_key_value())
-                .map(|(seat, ())| *seat);
-            let Some(oldest) = oldest else {
+            let Some(oldest) = self.oldest_of_the_crowd() else {
                 return Admission::HouseFull;
             };
             gives_way = self.leave(oldest);
@@ -170,9 +169,19 @@ impl<H> Seats<H> {
         self.leave(oldest)
     }
 
+    /// Who gives way in a full house: the oldest of those that have come equally far, where there
+    /// are most of them. So a flood of one kind drives out its own, and a newcomer, who passes
+    /// through every kind on the way to its sign-in, is nowhere the first.
+    fn oldest_of_the_crowd(&self) -> Option<u64> {
+        let crowds = [&self.unproven, &self.clear, &self.handshakes];
+        let largest = crowds.into_iter().max_by_key(|crowd| crowd.len())?;
+        largest.first_key_value().map(|(seat, ())| *seat)
+    }
+
     fn list(&mut self, phase: Phase) -> Option<&mut BTreeMap<u64, ()>> {
         match phase {
             Phase::Handshake => Some(&mut self.handshakes),
+            Phase::Clear => Some(&mut self.clear),
             Phase::Unproven => Some(&mut self.unproven),
             Phase::SignedIn => None,
         }
@@ -230,7 +239,27 @@ mod tests {
         assert_eq!(book.len(), 2);
     }
 
-    /// S33: a full house gives up handshakes first, then the oldest unproven, never the signed in.
+    /// S33: whatever a flood is made of, the newcomer comes through all the way.
+    #[test]
+    fn a_flood_of_any_kind_drives_out_its_own() {
+        for kind in [Phase::Handshake, Phase::Clear, Phase::Unproven] {
+            let (limits, mut book) = (limits(5, 100, 100), Seats::new());
+            let mut flood =
+                |book: &mut Seats<_>| seated(book.admit(&limits, peer(1), kind, "flood")).1;
+            for _ in 0..20 {
+                flood(&mut book);
+            }
+            let (newcomer, gone) = seated(book.admit(&limits, peer(2), Phase::Handshake, "new"));
+            assert_eq!(gone, Some("flood"), "{kind:?}");
+            assert_eq!(flood(&mut book), Some("flood"), "{kind:?}");
+            book.advance(&limits, newcomer, Phase::Unproven);
+            assert_eq!(flood(&mut book), Some("flood"), "{kind:?}");
+            book.advance(&limits, newcomer, Phase::SignedIn);
+            assert_eq!(flood(&mut book), Some("flood"), "{kind:?}");
+        }
+    }
+
+    /// S33: a full house gives up the oldest of the largest crowd, never the signed in.
     #[test]
     fn a_full_house_keeps_those_who_signed_in() {
         let (limits, mut book) = (limits(3, 100, 100), Seats::new());
@@ -280,6 +309,6 @@ mod tests {
             assert!(book.leave(seat).is_none());
         }
         assert_eq!((book.len(), book.networks.len()), (0, 0));
-        assert!(book.unproven.is_empty() && book.handshakes.is_empty());
+        assert!(book.unproven.is_empty() && book.clear.is_empty() && book.handshakes.is_empty());
     }
 }
