@@ -4,15 +4,16 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Write},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     thread::sleep,
     time::{Duration, Instant, SystemTime},
 };
 
 use rustls::ClientConfig;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::wire::{self, Client};
@@ -302,16 +303,51 @@ impl House {
         }
     }
 
-    /// Octets of memory that the process has for itself.
-    pub fn memory(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
-        let kib = text.lines().filter_map(|line| {
-            let rest = line
-                .strip_prefix("Private_Dirty:")
-                .or_else(|| line.strip_prefix("Private_Clean:"))?;
-            rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-        });
-        kib.sum::<u64>() * 1024
+    /// Forgets the highest use of memory so far, and gives the use now.
+    pub fn forget_peak(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        self.status("VmHWM:")
+    }
+
+    /// The highest use of memory since then, in octets.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        let kib = line.trim().strip_suffix(" kB").unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Whoever behaves is served.
+    pub fn serves(&self, token: &str) {
+        if let Err(error) = self.try_to_serve(token) {
+            panic!("{token}: {error}, log:\n{}", self.log());
+        }
+    }
+
+    /// Signs in on either port and submits.
+    pub fn try_to_serve(&self, token: &str) -> io::Result<()> {
+        let expect = |said: String, code: &str| match said.starts_with(code) {
+            true => Ok(()),
+            false => Err(io::Error::other(said)),
+        };
+        let mut client = self.client()?;
+        let text = message(token, 500);
+        expect(submit(&mut client, &["dora@example.net"], &text)?, "250")?;
+        client.ask("QUIT")?;
+        let mut client = Client::plain(self.submission)?;
+        client.reply()?;
+        client.ask("EHLO client.example")?;
+        expect(client.ask("STARTTLS")?, "220")?;
+        client.handshake(self.trust.clone())?;
+        client.ask("EHLO client.example")?;
+        expect(client.ask(&sign_in())?, "235")
     }
 
     /// Processor time used so far, in hundredths of a second.
@@ -344,6 +380,21 @@ fn loopback(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("127.0.0.1:").expect("an address");
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
     ([127, 0, 0, 1], digits.parse().unwrap()).into()
+}
+
+/// A connection from an address of this machine's own network: every 127.x.y.z is one.
+pub fn from(address: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.connect(&to.into())?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
+}
+
+/// The `n`th of many addresses, no two in one network.
+pub fn address(n: usize) -> [u8; 4] {
+    [127, 1 + (n / 200) as u8, 1 + (n % 200) as u8, 7]
 }
 
 /// The line that signs in.
@@ -431,12 +482,4 @@ impl Drop for Mount {
             &["-l", &self.directory.path().display().to_string()],
         );
     }
-}
-
-/// One of these tests at a time where they measure what the whole machine shares.
-pub fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static LOCK: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
-    let lock = LOCK.get_or_init(Default::default);
-    lock.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

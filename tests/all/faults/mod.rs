@@ -2,6 +2,7 @@
 //! behaves is served, whatever others do.
 
 mod disk;
+mod floods;
 mod house;
 mod kill;
 mod power;
