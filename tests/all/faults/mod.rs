@@ -3,6 +3,9 @@
 
 mod disk;
 mod floods;
+mod hostile;
 mod house;
+mod injection;
 mod kill;
 mod power;
+mod start;
