@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,6 +31,8 @@ pub enum Request {
     AccountsChanged,
     /// Read the configuration anew.
     Reload,
+    /// Which addresses do you listen on?
+    Addresses,
 }
 
 /// What the server says to it.
@@ -38,6 +41,8 @@ pub enum Request {
 pub enum Answer {
     /// Done before this was written.
     Done,
+    /// HTTP included.
+    Addresses(Vec<SocketAddr>),
     /// Not done, and why.
     Failed(String),
 }
@@ -58,14 +63,26 @@ fn path(data_dir: &Path) -> PathBuf {
 /// What the system says.
 pub fn bind(data_dir: &Path) -> Result<UnixListener> {
     let path = path(data_dir);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+    let opened = || {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let socket = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(socket)
+    };
+    opened().with_context(|| format!("failed to open the control socket {}", path.display()))
+}
+
+/// Removes the socket of a server that has ended.
+pub fn remove(data_dir: &Path) {
+    match std::fs::remove_file(path(data_dir)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "control socket not removed");
+        }
+        Ok(()) | Err(_) => {}
     }
-    let socket = UnixListener::bind(&path)
-        .with_context(|| format!("failed to open the control socket {}", path.display()))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(socket)
 }
 
 /// Answers until `stop`.
@@ -102,9 +119,10 @@ async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
             Answer::Done
         }
         Ok(Request::Reload) => match server.reload().await {
-            Ok(()) => Answer::Done,
+            Ok(_) => Answer::Done,
             Err(error) => Answer::Failed(format!("{error:#}")),
         },
+        Ok(Request::Addresses) => Answer::Addresses(server.listening().await),
         Err(error) => Answer::Failed(error.to_string()),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -112,11 +130,11 @@ async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
     writer.write_all(&text).await
 }
 
-/// Asks the server that owns `data_dir`; `false` where none runs.
+/// Asks the server that owns `data_dir`; `None` where none runs.
 ///
 /// # Errors
 /// Where the server does not do what is asked, or not in time.
-pub fn ask(data_dir: &Path, request: Request) -> Result<bool> {
+pub fn ask(data_dir: &Path, request: Request) -> Result<Option<Answer>> {
     let mut stream = match std::os::unix::net::UnixStream::connect(path(data_dir)) {
         Ok(stream) => stream,
         Err(error)
@@ -125,7 +143,7 @@ pub fn ask(data_dir: &Path, request: Request) -> Result<bool> {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) =>
         {
-            return Ok(false);
+            return Ok(None);
         }
         Err(error) => return Err(error).context("failed to reach the running server"),
     };
@@ -138,8 +156,8 @@ pub fn ask(data_dir: &Path, request: Request) -> Result<bool> {
     BufReader::new(stream)
         .read_line(&mut text)
         .context("the running server did not answer")?;
-    match serde_json::from_str(&text)? {
-        Answer::Done => Ok(true),
+    match serde_json::from_str(&text).context("the running server did not answer")? {
         Answer::Failed(reason) => bail!("the running server says: {reason}"),
+        answer => Ok(Some(answer)),
     }
 }

@@ -67,7 +67,7 @@ async fn healthz(State(server): State<Arc<Running>>) -> impl IntoResponse {
 }
 
 async fn render(State(server): State<Arc<Running>>) -> impl IntoResponse {
-    metrics::gauge!("gatepost_sessions").set(server.sessions() as f64);
+    metrics::gauge!("gatepost_spool_free_octets").set(server.spool_free_octets() as f64);
     if let Ok(counts) = server.queue_counts().await {
         metrics::gauge!("gatepost_queue_messages").set(counts.messages as f64);
         metrics::gauge!("gatepost_queue_recipients", "state" => "due").set(counts.due as f64);

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::Loaded,
-    server::{Server, logging, raise_descriptor_limit},
+    server::{Running, Server, logging, raise_descriptor_limit},
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -16,25 +16,50 @@ pub async fn serve(path: PathBuf) -> Result<()> {
     let loaded = Loaded::read(&path)?;
     logging::start(loaded.config.log.format, &loaded.config.log.level);
     raise_descriptor_limit();
+    // Before anything starts: a signal while starting ends the server in order, once it runs.
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
         signal(SignalKind::hangup())?,
     );
     let running = Server::start(loaded, Some(path)).await?;
-    // Without systemd there is nobody to notify, which is no fault.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => if let Err(error) = running.reload().await {
-                tracing::error!(error = format!("{error:#}"), "not reloaded, the old configuration stays in service");
-            },
+            _ = hangup.recv() => reload(&running).await,
         }
     }
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("finishing what is under way"),
+    ]);
     tracing::info!("stopping");
     running.stop().await;
+    tracing::info!("stopped");
     Ok(())
+}
+
+async fn reload(running: &Running) {
+    tell(&[NotifyState::Reloading]);
+    let status = match running.reload().await {
+        Ok(waiting) if waiting.is_empty() => "serving".to_owned(),
+        Ok(waiting) => format!("serving; a restart is needed for {}", waiting.join(", ")),
+        Err(error) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "not reloaded, the old configuration stays in service"
+            );
+            "serving; the new configuration is wrong, see the log".to_owned()
+        }
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+}
+
+/// Without systemd there is nobody to tell, which is no fault.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd not notified");
+    }
 }

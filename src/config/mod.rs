@@ -3,6 +3,7 @@
 //! Every key is described once, at its field in [`schema`]; the annotated example is made from
 //! there. Nothing below the desk knows this room. The format is TOML 1.0.
 
+mod differences;
 mod document;
 mod example;
 mod fields;
@@ -12,6 +13,7 @@ mod units;
 
 use std::{fmt, path::Path};
 
+pub use differences::{differences, needs_restart};
 pub use example::example;
 pub use options::{Options, PortKind};
 pub use schema::{

@@ -9,6 +9,8 @@ mod maildir;
 
 use std::{sync::Arc, time::SystemTime};
 
+use arc_swap::ArcSwap;
+
 use crate::{
     envelope::{Outcome, QueueId, Status},
     policy::routes::{Route, Transport},
@@ -48,15 +50,21 @@ pub struct Attempt {
 /// Every transport.
 #[derive(Clone, Debug)]
 pub struct Deliver {
-    maildir: maildir::Maildirs,
+    maildir: Arc<ArcSwap<maildir::Maildirs>>,
 }
 
 impl Deliver {
     /// Transports set up so.
     pub fn new(options: Options) -> Self {
         Deliver {
-            maildir: maildir::Maildirs::new(&options),
+            maildir: Arc::new(ArcSwap::from_pointee(maildir::Maildirs::new(&options))),
         }
+    }
+
+    /// Other settings, for attempts that begin from here on; clones have them too.
+    pub fn reload(&self, options: Options) {
+        let maildir = maildir::Maildirs::new(&options);
+        self.maildir.store(Arc::new(maildir));
     }
 
     /// Makes one attempt; the outcomes stand in the order of the recipients.
@@ -65,7 +73,10 @@ impl Deliver {
     pub async fn attempt(&self, attempt: Attempt) -> Vec<Outcome> {
         let route = attempt.route.clone();
         match &route.transport {
-            Transport::Maildir { path, .. } => self.maildir.attempt(path, attempt).await,
+            Transport::Maildir { path, .. } => {
+                let maildirs = self.maildir.load_full();
+                maildirs.attempt(path, attempt).await
+            }
         }
     }
 }

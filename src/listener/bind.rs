@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Desk, accept};
@@ -99,6 +99,7 @@ struct Open {
     endpoint: Endpoint,
     local: SocketAddr,
     stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// Listeners at work.
@@ -113,6 +114,12 @@ impl Serving {
     /// The addresses listened on.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.open.iter().map(|open| open.local).collect()
+    }
+
+    /// Addresses that should be listened on and are not: their task has ended.
+    pub fn ended(&self) -> Vec<SocketAddr> {
+        let ended = self.open.iter().filter(|open| open.task.is_finished());
+        ended.map(|open| open.local).collect()
     }
 
     /// Listens on `endpoints` from here on: new ones are bound before old ones close, those in both
@@ -153,12 +160,13 @@ impl Serving {
                 stop: self.stop.clone(),
                 tracker: self.tracker.clone(),
             };
-            self.tracker.spawn(entrance.serve(socket));
+            let task = self.tracker.spawn(entrance.serve(socket));
             tracing::info!(address = %local, service = endpoint.kind.name(), "listening");
             self.open.push(Open {
                 endpoint,
                 local,
                 stop,
+                task,
             });
         }
     }

@@ -224,8 +224,17 @@ struct Shared {
     /// Rows were committed that nobody holds in memory.
     unclaimed: Notify,
     commits: AtomicU64,
+    /// Why the last commit failed; none where it did not.
+    trouble: std::sync::Mutex<Option<String>>,
     /// Held while this process owns the directory.
     _lock: std::fs::File,
+}
+
+impl Shared {
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 impl Spool {
@@ -279,6 +288,7 @@ impl Spool {
             room: Arc::new(Room::new(free, reserve)),
             unclaimed: Notify::new(),
             commits: AtomicU64::new(0),
+            trouble: std::sync::Mutex::default(),
             _lock: lock,
         });
         let writer = Writer {
@@ -312,6 +322,16 @@ impl Spool {
     /// [`CustodyError::NoRoom`].
     pub fn room_for(&self, octets: u64) -> Result<(), CustodyError> {
         self.shared.room.has(octets)
+    }
+
+    /// Octets that the file system had free when it was last looked at, the reserve included.
+    pub fn free_octets(&self) -> u64 {
+        self.shared.room.free_octets()
+    }
+
+    /// Why the last commit failed; `None` once one, or a sign of life, has succeeded again.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble().clone()
     }
 
     /// A body to write to.

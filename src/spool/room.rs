@@ -54,6 +54,11 @@ impl Room {
         Ok(())
     }
 
+    /// As last seen, less what was accepted since.
+    pub(super) fn free_octets(&self) -> u64 {
+        self.octets.load(Relaxed)
+    }
+
     /// Counts what was accepted until the next look.
     pub(super) fn take(&self, octets: u64) {
         let less = |free: u64| Some(free.saturating_sub(octets));

@@ -117,11 +117,11 @@ impl Writer {
                 Err((StoreError::Conflict, batch)) if batch.len() > 1 => {
                     for job in batch {
                         if let Err((error, batch)) = self.commit(vec![job]).await {
-                            refuse(batch, &error);
+                            self.refuse(batch, &error);
                         }
                     }
                 }
-                Err((error, batch)) => refuse(batch, &error),
+                Err((error, batch)) => self.refuse(batch, &error),
             }
         }
     }
@@ -139,6 +139,7 @@ impl Writer {
             Err(error) => CustodyError::Failed(error.to_string()),
         };
         tracing::error!(%error, "spool cannot sync its directory");
+        *self.shared.trouble() = Some(error.to_string());
         let (with_file, others): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|job| job.work.file().is_some());
         for job in with_file {
@@ -178,6 +179,7 @@ impl Writer {
                 Err(error) => return Err((error, jobs)),
             };
             shared.commits.fetch_add(1, Relaxed);
+            *shared.trouble() = None;
             metrics::counter!("gatepost_commits_total").increment(1);
             metrics::histogram!("gatepost_commit_seconds").record(started.elapsed().as_secs_f64());
             metrics::counter!("gatepost_committed_messages_total").increment(permits.len() as u64);
@@ -232,29 +234,30 @@ impl Writer {
     }
 
     async fn heartbeat(&self) {
-        let shared = self.shared.clone();
-        if let Err(error) = shared
+        let shared = &self.shared;
+        let seen = shared
             .store
-            .heartbeat(shared.incarnation, SystemTime::now())
-            .await
-        {
-            tracing::warn!(%error, "node gave no sign of life to the database");
-        }
-        // Counting reads much; nobody waits for it.
-        tokio::spawn(async move {
-            if let Ok(counts) = shared.store.queue_counts().await {
-                metrics::gauge!("gatepost_spool_messages").set(counts.messages as f64);
-                let states = [
-                    ("due", counts.due),
-                    ("held", counts.held),
-                    ("aside", counts.aside),
-                ];
-                for (state, count) in states {
-                    metrics::gauge!("gatepost_spool_recipients", "state" => state)
-                        .set(count as f64);
-                }
+            .heartbeat(shared.incarnation, SystemTime::now());
+        match seen.await {
+            // The database takes writes again, so nobody needs to keep away.
+            Ok(()) => *shared.trouble() = None,
+            Err(error) => {
+                tracing::warn!(%error, "node gave no sign of life to the database");
+                *shared.trouble() = Some(error.to_string());
             }
-        });
+        }
+    }
+
+    fn refuse(&self, jobs: Vec<Job>, error: &StoreError) {
+        tracing::error!(%error, jobs = jobs.len(), "spool cannot commit");
+        metrics::counter!("gatepost_commit_failures_total").increment(1);
+        // A conflict is one message's own.
+        if !matches!(error, StoreError::Conflict) {
+            *self.shared.trouble() = Some(error.to_string());
+        }
+        for job in jobs {
+            let _ = job.done.send(Err(CustodyError::from_store(error)));
+        }
     }
 }
 
@@ -331,13 +334,5 @@ fn in_custody(shared: &Shared, message: NewMessage) -> Claim {
             header: message.header.into(),
             body,
         }),
-    }
-}
-
-fn refuse(jobs: Vec<Job>, error: &StoreError) {
-    tracing::error!(%error, jobs = jobs.len(), "spool cannot commit");
-    metrics::counter!("gatepost_commit_failures_total").increment(1);
-    for job in jobs {
-        let _ = job.done.send(Err(CustodyError::from_store(error)));
     }
 }
