@@ -2,26 +2,33 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::dialogue::{Submit, submit};
+use super::{
+    answer::print,
+    dialogue::{Submit, submit},
+    password::random,
+};
 use crate::{
-    accounts::{generate_password, hash_password},
+    accounts::hash_password,
     config::{Certificate, Config, Loaded, LogFormat, Recipients, Route},
     listener::Kind,
-    server::{DATABASE, Server, logging},
+    server::{DATABASE, Running, Server, logging},
     smtp::{Domain, Mailbox},
     store::{Store, accounts::NewAccount},
-    tls::dev,
+    tls::dev::{self, Development},
 };
 
+/// Fields that may stand in front of a message as given, which has all the others.
+const ADDED: [&str; 3] = ["Return-Path", "Delivered-To", "Received"];
 const LOGIN: &str = "demo@example.org";
 
 /// Settings of the demonstration.
@@ -40,30 +47,53 @@ pub struct Demo {
 
 impl Demo {
     /// Shows it.
+    ///
+    /// # Errors
+    /// The first thing that did not go as it should; the server is stopped in order before.
     pub async fn run(self) -> Result<()> {
         logging::start(LogFormat::Text, "warn");
+        self.ports_are_free()?;
         let now = SystemTime::now();
-        for (flag, port) in [
-            ("--port-submissions", self.port_submissions),
-            ("--port-submission", self.port_submission),
-        ] {
-            if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-                bail!(
-                    "port {port} of 127.0.0.1 cannot be had ({error}); choose another with {flag} N, 0 for any"
-                );
-            }
-        }
         let here = std::env::current_dir()?;
         let made = dev::certificate(&here.join("certs-dev"), now)?;
         // Of its own for each run: nothing of an earlier one can pass for this one's success.
-        let data = std::env::temp_dir().join(format!(
-            "gatepost-demo-{}-{}",
-            std::process::id(),
-            nanos(now)
-        ));
+        let (process, nanos) = (std::process::id(), nanos(now));
+        let data = std::env::temp_dir().join(format!("gatepost-demo-{process}-{nanos}"));
+        let loaded = self.configuration(&made, &data)?;
+        let password = account(&loaded, &data, now).await?;
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        let running = Server::start(loaded, None).await?;
+        let shown = tokio::select! {
+            shown = self.show(&running, &made, &data, &password) => shown,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        };
+        running.stop().await;
+        shown
+    }
+
+    /// Both at once, so that one port given twice is found too.
+    fn ports_are_free(&self) -> Result<()> {
+        let bind = |flag: &str, port: u16| {
+            TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+                format!(
+                    "port {port} of 127.0.0.1 cannot be had; choose another with {flag} N (0: any)"
+                )
+            })
+        };
+        let submissions = bind("--port-submissions", self.port_submissions)?;
+        let submission = bind("--port-submission", self.port_submission)?;
+        drop((submissions, submission));
+        Ok(())
+    }
+
+    fn configuration(&self, made: &Development, data: &Path) -> Result<Loaded> {
         let mut config = Config {
             hostname: "localhost".into(),
-            data_dir: data.clone(),
+            data_dir: data.to_owned(),
             certificates: vec![Certificate {
                 cert: made.pair.chain.clone(),
                 key: made.pair.key.clone(),
@@ -81,15 +111,22 @@ impl Demo {
         config.listeners.submissions = vec![([127, 0, 0, 1], self.port_submissions).into()];
         config.listeners.submission = vec![([127, 0, 0, 1], self.port_submission).into()];
         config.http.listen.clear();
-        let loaded = Loaded::parse("demo", &toml::to_string(&config)?)?;
+        Ok(Loaded::parse("demo", &toml::to_string(&config)?)?)
+    }
 
-        let password = account(&loaded, &data, now).await?;
-        let running = Server::start(loaded, None).await?;
-        println!(
-            "Account {LOGIN}, password {}\nData in {}\n",
+    /// One message through each port; then serves until somebody drops this.
+    async fn show(
+        &self,
+        running: &Running,
+        made: &Development,
+        data: &Path,
+        password: &SecretString,
+    ) -> Result<()> {
+        print(&format!(
+            "Account {LOGIN}, password {}\nData in {}\n\n",
             password.expose_secret(),
             data.display()
-        );
+        ))?;
         for (kind, address) in running.addresses() {
             let text = format!("{} {}", kind.name(), nanos(SystemTime::now()));
             let message = message(&text);
@@ -104,17 +141,17 @@ impl Demo {
                 recipients: vec![LOGIN.into()],
                 message: message.clone(),
             })
-            .await?;
-            println!("{} on {address}:\n{said}", kind.name());
-            let file = arrived(&data.join("mail"), &message).await?;
-            println!("Arrived, octet for octet: {}\n", file.display());
+            .await
+            .with_context(|| format!("failed to submit over {} on {address}", kind.name()))?;
+            print(&format!("{} on {address}:\n{said}\n", kind.name()))?;
+            let file = arrived(&data.join("mail"), &text, &message).await?;
+            print(&format!("Arrived, octet for octet: {}\n\n", file.display()))?;
         }
         if !self.once {
-            paste(running.addresses(), &made.ca, &password);
-            println!("\nServing until Ctrl-C.");
-            tokio::signal::ctrl_c().await?;
+            print(&to_paste(running.addresses(), &made.ca, password))?;
+            print("\nServing until Ctrl-C.\n")?;
+            std::future::pending::<()>().await;
         }
-        running.stop().await;
         Ok(())
     }
 }
@@ -125,9 +162,7 @@ fn nanos(now: SystemTime) -> u128 {
 }
 
 async fn account(loaded: &Loaded, data: &Path, now: SystemTime) -> Result<SecretString> {
-    let mut random = [0; 15];
-    getrandom::fill(&mut random).context("failed to get random octets")?;
-    let password = generate_password(random);
+    let password = random()?;
     let hash = hash_password(&password, &loaded.options.accounts)?;
     let store = Store::open(&data.join(DATABASE)).await?;
     store
@@ -160,47 +195,129 @@ fn message(text: &str) -> String {
     )
 }
 
-/// Waits for the file that ends with what was given; fields may stand in front of it.
-async fn arrived(mail: &Path, message: &str) -> Result<PathBuf> {
-    let wanted = message.replace("\r\n", "\n");
-    for _ in 0..200 {
-        for folder in fs::read_dir(mail).into_iter().flatten().flatten() {
-            for file in fs::read_dir(folder.path().join("new"))
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
-                let octets = fs::read(file.path())?;
-                if octets.ends_with(wanted.as_bytes()) {
-                    return Ok(file.path());
-                }
+/// Waits for the file in which `text` stands, and compares it.
+async fn arrived(mail: &Path, text: &str, message: &str) -> Result<PathBuf> {
+    for _ in 0..400 {
+        for file in files(mail) {
+            let octets = fs::read(&file)?;
+            if memchr::memmem::find(&octets, text.as_bytes()).is_some() {
+                let compared = compare(&octets, message);
+                compared.with_context(|| format!("{} is not as given", file.display()))?;
+                return Ok(file);
             }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    bail!(
-        "the message did not arrive octet for octet below {}",
-        mail.display()
-    )
+    bail!("the message did not arrive below {}", mail.display())
 }
 
-fn paste(addresses: &[(Kind, SocketAddr)], ca: &Path, password: &SecretString) {
-    let (ca, password) = (ca.display(), password.expose_secret());
-    println!("Try it yourself:");
+/// The files in every Maildir's `new`.
+fn files(mail: &Path) -> Vec<PathBuf> {
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    entries(mail)
+        .flat_map(|maildir| entries(&maildir.path().join("new")).collect::<Vec<_>>())
+        .map(|file| file.path())
+        .collect()
+}
+
+/// Whether `octets` are `message`, but for Maildir's line ends and trace fields in front.
+fn compare(octets: &[u8], message: &str) -> Result<()> {
+    let given = message.replace("\r\n", "\n");
+    let in_front = octets
+        .strip_suffix(given.as_bytes())
+        .context("the content was changed")?;
+    let in_front = std::str::from_utf8(in_front).context("octets in front are no text")?;
+    ensure!(in_front.ends_with('\n'), "the first field was changed");
+    for line in in_front
+        .lines()
+        .filter(|line| !line.starts_with([' ', '\t']))
+    {
+        let name = line.split_once(':').map_or(line, |(name, _)| name);
+        ensure!(ADDED.contains(&name), "in front stands {line:?}");
+    }
+    Ok(())
+}
+
+/// Lines for a shell, each a whole submission or connection of its own.
+fn to_paste(addresses: &[(Kind, SocketAddr)], ca: &Path, password: &SecretString) -> String {
+    let ca = ca.display().to_string().replace('\'', "'\\''");
+    let password = password.expose_secret();
+    let mut text = String::from("Try it yourself:\n");
     for (kind, address) in addresses {
         let port = address.port();
-        let (scheme, need, swaks, openssl) = match kind {
+        let (scheme, required, swaks, openssl) = match kind {
             Kind::Implicit => ("smtps", "", "--tls-on-connect", ""),
-            Kind::StartTls => ("smtp", " --ssl-reqd", "--tls", " -starttls smtp"),
+            Kind::StartTls => ("smtp", "--ssl-reqd ", "--tls", " -starttls smtp"),
         };
-        println!(
-            "  printf 'Subject: hi\\r\\n\\r\\nhi\\r\\n' | curl{need} --cacert '{ca}' --url {scheme}://localhost:{port} --user '{LOGIN}:{password}' --mail-from {LOGIN} --mail-rcpt {LOGIN} --upload-file -"
-        );
-        println!(
-            "  swaks --server localhost:{port} {swaks} --tls-ca-path '{ca}' --auth PLAIN --auth-user {LOGIN} --auth-password '{password}' --from {LOGIN} --to {LOGIN}"
-        );
-        println!(
-            "  openssl s_client -connect localhost:{port}{openssl} -CAfile '{ca}' -verify_return_error -crlf -quiet"
-        );
+        text.push_str(&format!(
+            "\n  printf 'From: <{LOGIN}>\\r\\nTo: <{LOGIN}>\\r\\nSubject: curl\\r\\n\\r\\nHello\\r\\n' | \
+             curl {required}--cacert '{ca}' --url {scheme}://localhost:{port} \
+             --user '{LOGIN}:{password}' --mail-from {LOGIN} --mail-rcpt {LOGIN} --upload-file -\n\
+             \n  swaks --server localhost --port {port} {swaks} --tls-verify --tls-ca-path '{ca}' \
+             --auth PLAIN --auth-user {LOGIN} --auth-password '{password}' \
+             --from {LOGIN} --to {LOGIN}\n\
+             \n  openssl s_client -connect localhost:{port}{openssl} -CAfile '{ca}' \
+             -verify_return_error -verify_hostname localhost -crlf -quiet\n"
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_gatepost_adds_may_differ() {
+        let given = "From: a\r\nSubject: s\r\n\r\nline \r\n.\r\n";
+        let body = "From: a\nSubject: s\n\nline \n.\n";
+        for (front, rest, same) in [
+            ("", body, false),
+            ("Received: from x\n\tby y\n", body, true),
+            (
+                "Return-Path: <a>\nDelivered-To: b\nReceived: x\n",
+                body,
+                true,
+            ),
+            ("Received: x\nX-Spam: no\n", body, false),
+            ("Received: x\nSubject: more\n", body, false),
+            ("Received: x\n\n", body, false),
+            ("Received: x", body, false),
+            ("Received: x\n", "From: a\nSubject: s\n\nline\n.\n", false),
+            (
+                "Received: x\n",
+                "From: a\nSubject: s\n\nline \n.\n\n",
+                false,
+            ),
+            (
+                "Received: x\n",
+                "From: a\r\nSubject: s\r\n\r\nline \r\n.\r\n",
+                false,
+            ),
+        ] {
+            let file = format!("{front}{rest}");
+            assert_eq!(compare(file.as_bytes(), given).is_ok(), same, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_its_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        for (port_submissions, port_submission, flag) in [
+            (port, 0, "--port-submissions N"),
+            (0, port, "--port-submission N"),
+        ] {
+            let demo = Demo {
+                once: true,
+                port_submissions,
+                port_submission,
+            };
+            let text = format!("{:#}", demo.ports_are_free().unwrap_err());
+            assert!(
+                text.contains(flag) && text.contains(&port.to_string()),
+                "{text}"
+            );
+        }
     }
 }

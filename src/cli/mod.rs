@@ -79,7 +79,10 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(dispatch(cli)) {
+    let done = runtime.block_on(dispatch(cli));
+    // What the log still holds tells why; the error below comes behind it.
+    server::logging::flush();
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("gatepost: {error:#}");

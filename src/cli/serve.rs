@@ -16,6 +16,9 @@ pub async fn serve(path: PathBuf) -> Result<()> {
     let loaded = Loaded::read(&path)?;
     logging::start(loaded.config.log.format, &loaded.config.log.level);
     raise_descriptor_limit();
+    if loaded.config.user.is_empty() && nix::unistd::Uid::effective().is_root() {
+        tracing::warn!("running as root; the key user names an account to become");
+    }
     // Before anything starts: a signal while starting ends the server in order, once it runs.
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,

@@ -5,14 +5,16 @@
 
 use std::{
     fmt::{self, Write as _},
-    io::Write as _,
+    io::Write,
     sync::{
+        OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -30,20 +32,24 @@ const VALUE_MAX: usize = 1024;
 /// Lines that may wait for the writer.
 const LINES_WAITING: usize = 8192;
 
+/// How long the end of the process waits for standard error to take what is written.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What the writing thread is given.
+enum Entry {
+    Line(String),
+    /// Answer when everything before is written.
+    Flush(SyncSender<()>),
+}
+
+static WRITER: OnceLock<SyncSender<Entry>> = OnceLock::new();
+
 /// Begins logging; a second call in one process changes nothing.
 pub fn start(format: LogFormat, level: &str) {
-    let (lines, waiting) = sync_channel::<String>(LINES_WAITING);
-    let spawned = std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || {
-            for line in waiting {
-                // Where standard error is gone there is nobody left to tell.
-                let _ = std::io::stderr().write_all(line.as_bytes());
-            }
-        });
-    if spawned.is_err() {
+    let Ok(lines) = writer(std::io::stderr()) else {
         return;
-    }
+    };
+    let lines = WRITER.get_or_init(|| lines).clone();
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
     let layer = Lines {
         format,
@@ -55,9 +61,35 @@ pub fn start(format: LogFormat, level: &str) {
         .try_init();
 }
 
+/// Waits, for a while, until every line so far is written: the last thing a process does.
+pub fn flush() {
+    let Some(lines) = WRITER.get() else { return };
+    let (done, written) = sync_channel(1);
+    if lines.send(Entry::Flush(done)).is_ok() {
+        let _ = written.recv_timeout(FLUSH);
+    }
+}
+
+/// A thread that writes what comes, as it comes.
+fn writer(mut out: impl Write + Send + 'static) -> std::io::Result<SyncSender<Entry>> {
+    let (lines, waiting) = sync_channel(LINES_WAITING);
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || {
+            for entry in waiting {
+                match entry {
+                    // Where standard error is gone there is nobody left to tell.
+                    Entry::Line(line) => drop(out.write_all(line.as_bytes())),
+                    Entry::Flush(done) => drop(out.flush().map(|()| done.try_send(()))),
+                }
+            }
+        })?;
+    Ok(lines)
+}
+
 struct Lines {
     format: LogFormat,
-    lines: SyncSender<String>,
+    lines: SyncSender<Entry>,
     dropped: AtomicU64,
 }
 
@@ -68,7 +100,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let meta = event.metadata();
         let dropped = self.dropped.swap(0, Relaxed);
         if dropped > 0 {
-            values.fields.push(("lines_dropped", dropped.to_string()));
+            values.fields.push(("lines_dropped", dropped.into()));
         }
         let now =
             jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -79,7 +111,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             meta.target(),
             &values,
         );
-        if self.lines.try_send(line).is_err() {
+        if self.lines.try_send(Entry::Line(line)).is_err() {
             self.dropped.fetch_add(dropped + 1, Relaxed);
         }
     }
@@ -88,7 +120,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 #[derive(Default)]
 struct Values {
     message: String,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, Value)>,
 }
 
 impl Values {
@@ -96,12 +128,24 @@ impl Values {
         let value = escape(value);
         match field.name() {
             "message" => self.message = value,
-            name => self.fields.push((name, value)),
+            name => self.fields.push((name, value.into())),
         }
     }
 }
 
 impl Visit for Values {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.push((field.name(), value.into()));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         self.take(field, value);
     }
@@ -120,18 +164,21 @@ fn write_line(format: LogFormat, at: &str, level: Level, target: &str, values: &
             }
             object.insert("message".to_owned(), values.message.as_str().into());
             for (name, value) in &values.fields {
-                object.insert((*name).to_owned(), value.as_str().into());
+                object.insert((*name).to_owned(), value.clone());
             }
-            serde_json::Value::Object(object).to_string() + "\n"
+            Value::Object(object).to_string() + "\n"
         }
         LogFormat::Text => {
             let mut line = format!("{at} {level:5} {}", values.message);
             for (name, value) in &values.fields {
-                // Quoted where a reader could take the value for something else.
+                let shown = value.to_string();
+                let value = value.as_str().unwrap_or(&shown);
+                // Quoted where a reader could take the value for something else; within the quotes
+                // no quote ends it early.
                 let plain = !value.is_empty() && !value.contains([' ', '"', '=']);
                 let _ = match plain {
                     true => write!(line, " {name}={value}"),
-                    false => write!(line, " {name}=\"{}\"", value.replace('"', "\\\"")),
+                    false => write!(line, " {name}=\"{}\"", value.replace('"', "\\u{22}")),
                 };
             }
             line + "\n"
@@ -168,43 +215,4 @@ pub fn escape(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// S22.
-    #[test]
-    fn nothing_from_the_network_moves_a_terminal() {
-        let marks = (0u32..0x20)
-            .chain(0x7f..=0x9f)
-            .chain([0x2028, 0x2029])
-            .chain(0x202a..=0x202e)
-            .chain(0x2066..=0x2069);
-        let mut tried = 0;
-        for c in marks.filter_map(char::from_u32) {
-            for text in [format!("{c}"), format!("a{c}[31mb")] {
-                assert!(!escape(&text).contains(c), "{:x}", u32::from(c));
-                let mut values = Values {
-                    message: "said".into(),
-                    ..Values::default()
-                };
-                values.fields.push(("name", escape(&text)));
-                for format in [LogFormat::Text, LogFormat::Json] {
-                    let line = write_line(format, "t", Level::INFO, "x", &values);
-                    assert_eq!(line.matches('\n').count(), 1);
-                    assert!(line.ends_with('\n') && !line.trim_end_matches('\n').contains(c));
-                }
-                tried += 1;
-            }
-        }
-        assert!(tried >= 130, "{tried}");
-        assert_eq!(escape("J\u{fc}rgen \u{1f600}"), "J\u{fc}rgen \u{1f600}");
-    }
-
-    #[test]
-    fn a_long_value_ends_after_a_kibibyte() {
-        for text in ["x".repeat(5000), "\u{e9}".repeat(5000), "\r".repeat(5000)] {
-            assert!(escape(&text).len() <= VALUE_MAX + 3);
-        }
-        assert_eq!(escape(&"x".repeat(VALUE_MAX)), "x".repeat(VALUE_MAX));
-    }
-}
+mod tests;

@@ -74,8 +74,6 @@ fn open_doors(loaded: &Loaded) -> Result<Doors> {
         // Else they could not be reloaded.
         check_pairs(loaded)
             .with_context(|| format!("user {} must be able to read", config.user))?;
-    } else if nix::unistd::Uid::effective().is_root() {
-        tracing::warn!("running as root; name an account for it with the key user");
     }
     Ok(Doors {
         tls,
