@@ -270,6 +270,135 @@ fn large_messages_pass_whole() {
     }
 }
 
+/// Pseudo-random numbers, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) as usize % bound
+    }
+
+    /// Lines with dots, blanks and octets of every value where they hurt most.
+    fn body(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        for _ in 0..self.below(40) {
+            let length = [0, 1, 2, 3, 60, 78, 997, 998][self.below(8)];
+            let odd = self.below(4) == 0;
+            for _ in 0..length {
+                body.push(match (odd, self.below(6)) {
+                    (_, 0) => b'.',
+                    (_, 1) => b' ',
+                    (true, _) => 128 + self.below(128) as u8,
+                    (false, _) => b'a' + self.below(26) as u8,
+                });
+            }
+            body.extend(b"\r\n");
+        }
+        body
+    }
+}
+
+/// Whatever the content, however it is cut into pieces, by DATA and by BDAT: what arrives is what
+/// was sent (R5321-4.5.2a, R5321-4.5.3.1f, R3030-2b, R6152-3b).
+#[test]
+fn any_content_arrives_as_it_was_sent() {
+    let server = Server::with(Settings::new().with("spool", "inline = \"4KiB\""));
+    let mut client = server.signed_in();
+    let mut dice = Dice(1);
+    for n in 0..40 {
+        let to = format!("any{n}@any.example");
+        let mut content = format!("{}\r\n", complete("any")).into_bytes();
+        content.extend(dice.body());
+        let mut sent = format!("MAIL FROM:<{ALICE}>\r\nRCPT TO:<{to}>\r\n").into_bytes();
+        let replies = if n % 2 == 0 {
+            client.send(&sent).unwrap();
+            sent = b"DATA\r\n".to_vec();
+            client.send(&sent).unwrap();
+            sent.clear();
+            for line in content.split_inclusive(|octet| *octet == b'\n') {
+                if line.starts_with(b".") {
+                    sent.push(b'.');
+                }
+                sent.extend(line);
+            }
+            sent.extend(b".\r\n");
+            4
+        } else {
+            let half = dice.below(content.len());
+            for (piece, last) in [(&content[..half], ""), (&content[half..], " LAST")] {
+                sent.extend(format!("BDAT {}{last}\r\n", piece.len()).into_bytes());
+                sent.extend(piece);
+            }
+            4
+        };
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at((1 + dice.below(3_000)).min(rest.len()));
+            client.send(piece).unwrap();
+            rest = more;
+        }
+        for at in 0..replies {
+            let reply = client.reply().unwrap();
+            assert!(reply[0].starts_with(['2', '3']), "{n}, {at}: {reply:?}");
+        }
+        let mut mail = server.delivered(&to);
+        assert_eq!(mail.len(), 1);
+        let arrived = mail.remove(0);
+        let start = arrived
+            .windows(6)
+            .position(|six| six == b"\nFrom:")
+            .unwrap()
+            + 1;
+        let expected: Vec<u8> = content
+            .into_iter()
+            .filter(|octet| *octet != b'\r')
+            .collect();
+        assert!(arrived[start..] == expected, "{n}");
+    }
+}
+
+/// R3030-3f: a part labelled binary, in a message that was not announced as such, is taken.
+#[test]
+fn a_part_labelled_binary_is_taken() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let content = format!(
+        "{}MIME-Version: 1.0\r\nContent-Transfer-Encoding: binary\r\n\r\n\u{fc}\r\n",
+        complete("binary")
+    );
+    assert!(send(&mut client, ALICE, &[BOB], content.as_bytes()).starts_with("250 "));
+    assert_eq!(
+        without_trace(&server.only(BOB)),
+        content.replace("\r\n", "\n")
+    );
+}
+
+/// R5322-3.6.6a, R5322-3.6a2, R5321-3.3h, R5321-4.4e: trace fields and resent blocks stay in their
+/// places, whether they match up or not.
+#[test]
+fn trace_and_resent_blocks_keep_their_order() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let content = format!(
+        "Resent-From: {ALICE}\r\nResent-Date: Fri, 02 Jan 2026 12:00:00 +0000\r\n\
+         Resent-To: second@any.example\r\nReceived: from a.example by b.example; \
+         Thu, 01 Jan 2026 12:00:00 +0000\r\nResent-To: first@any.example\r\n\
+         Resent-From: {ALICE}\r\n{}\r\nx\r\n",
+        complete("again")
+    );
+    assert!(send(&mut client, ALICE, &[BOB], content.as_bytes()).starts_with("250 "));
+    let message = server.only(BOB);
+    assert!(
+        message.ends_with(&content.replace("\r\n", "\n")),
+        "{message}"
+    );
+    assert!(message.starts_with("Return-Path: "), "{message}");
+}
+
 /// R3030-2b, R3030-2c, S25: chunks are octets; lines, dots and commands in them mean nothing.
 #[test]
 fn bdat_carries_octets() {

@@ -8,7 +8,10 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::{fs::DirBuilderExt, net::UnixDatagram},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixDatagram,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, OnceLock},
@@ -131,6 +134,8 @@ impl Server {
         let _ = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).unwrap();
         ready.set_nonblocking(true).unwrap();
+        // The server may have become another user by then.
+        fs::set_permissions(&notify, fs::Permissions::from_mode(0o777)).unwrap();
         let mut child = command(&self.path("gatepost.toml"))
             .arg("serve")
             .stdin(Stdio::null())
@@ -177,6 +182,11 @@ impl Server {
 
     fn child(&mut self) -> &mut Child {
         &mut self.process.as_mut().expect("it runs").child
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").child.id()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

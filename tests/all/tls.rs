@@ -11,8 +11,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DistinguishedName, ProtocolVersion, SignatureScheme, client::ResolvesClientCert,
-    sign::CertifiedKey, version,
+    ClientConfig, ProtocolVersion, SignatureScheme, client::ResolvesClientCert, sign::CertifiedKey,
+    version,
 };
 
 use crate::{

@@ -177,7 +177,7 @@ pub fn matches(reply: &[String], expected: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What holds for every reply (R2034-4a, R2034-4b, R2034-4c, R5321-4.2b, R5321-4.5.3.1e,
+/// What holds for every reply (R2034-4a, R2034-4b, R2034-4c, R2034-4d, R5321-4.2b, R5321-4.5.3.1e,
 /// R5321-4.2.1a, R6531-3.7.4a, R3463-2a).
 fn check_form(reply: &[String]) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {reply:?}"));
