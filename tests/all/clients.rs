@@ -94,7 +94,7 @@ fn body(message: &str) -> &str {
 }
 
 /// Whether to go on with a test that needs this program.
-fn present(program: &str, there: bool) -> bool {
+pub fn present(program: &str, there: bool) -> bool {
     if !there {
         assert!(env::var_os("CI").is_none(), "{program} is not installed");
         // Past the harness, which keeps what a test that succeeds prints to itself.

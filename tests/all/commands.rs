@@ -2,10 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
+use crate::clients::present;
 use crate::server::{Server, Settings, gatepost};
 
 fn text(output: &Output) -> (String, String) {
@@ -50,6 +53,75 @@ fn the_demonstration_ends_well_on_its_own() {
     assert_eq!(said.matches(password).count(), 1, "{said}");
     assert!(folder.path().join("certs-dev/ca.pem").is_file());
     assert!(complaints.is_empty(), "{complaints}");
+}
+
+/// What it prints to be pasted works as it stands, and Ctrl-C ends it well.
+#[test]
+fn the_lines_that_the_demonstration_prints_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        .args(["demo", "--port-submissions", "0", "--port-submission", "0"])
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = BufReader::new(demo.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let lines: Vec<String> = printed
+        .by_ref()
+        .take_while(|line| !line.starts_with("Serving until"))
+        .filter_map(|line| line.strip_prefix("  ").map(str::to_owned))
+        .filter(|line| {
+            ["curl", "swaks", "openssl"]
+                .iter()
+                .any(|name| line.contains(name))
+        })
+        .collect();
+    let count = lines.len();
+    for line in lines {
+        let program = ["curl", "swaks", "openssl"]
+            .into_iter()
+            .find(|name| line.contains(name));
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {}", program.unwrap())])
+            .output();
+        if !present(program.unwrap(), found.unwrap().status.success()) {
+            continue;
+        }
+        let mut child = Command::new("sh")
+            .args(["-c", &line])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // What a person would type into openssl; the others read nothing.
+        let _ = child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"EHLO me.example\nQUIT\n");
+        let output = child.wait_with_output().unwrap();
+        let (said, complaints) = text(&output);
+        assert!(output.status.success(), "{line}\n{said}\n{complaints}");
+        assert!(
+            program != Some("openssl") || said.contains("250-SIZE "),
+            "{said}\n{complaints}"
+        );
+    }
+    let id = demo.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(count, 6);
 }
 
 #[test]
@@ -212,6 +284,36 @@ fn check_looks_at_certificates() {
     fs::copy(server.path("certs/other.key"), server.path("certs/key.pem")).unwrap();
     let said = server.gatepost(&["check"], "").unwrap_err();
     assert!(said.contains(": error: certificates.0"), "{said}");
+}
+
+/// A key that others can read, and a certificate whose time is up.
+#[test]
+fn check_looks_at_permissions_and_expiry() {
+    let server = Server::stopped(Settings::new());
+    let (cert, key) = (server.path("certs/cert.pem"), server.path("certs/key.pem"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(server.path("data"), fs::Permissions::from_mode(0o755)).unwrap();
+    let said = server.manage(&["check"]);
+    for words in [
+        &["warning: certificates.0", "key.pem"][..],
+        &["warning: data_dir", "0700"],
+    ] {
+        let told = said
+            .lines()
+            .any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(told, "{words:?}: {said}");
+    }
+    let mut past = rcgen::CertificateParams::new(vec!["mail.example.org".into()]).unwrap();
+    past.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    past.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    fs::write(&cert, past.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    let said = server.gatepost(&["check"], "").unwrap_or_else(|said| said);
+    let told = said
+        .lines()
+        .any(|line| line.contains("certificates.0") && line.contains("expired"));
+    assert!(told, "{said}");
 }
 
 /// What was done is told in one line; what cannot be is refused, with a reason.

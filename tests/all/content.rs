@@ -268,6 +268,13 @@ fn large_messages_pass_whole() {
         let message = server.only(&format!("big{lines}@any.example"));
         assert!(message.ends_with(&format!("\n\n{}", body.replace("\r\n", "\n"))));
     }
+    // Delivered, they leave nothing behind: neither in custody nor half-written.
+    let bodies = server.path("data/spool/bodies");
+    wait_for("the body file to be removed", || {
+        (std::fs::read_dir(&bodies).unwrap().count() == 0).then_some(())
+    });
+    let unfinished = server.path("mail/big100000@any.example/tmp");
+    assert_eq!(std::fs::read_dir(unfinished).unwrap().count(), 0);
 }
 
 /// Pseudo-random numbers, the same in each run.
