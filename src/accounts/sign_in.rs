@@ -83,7 +83,7 @@ impl Accounts {
             },
             name: name.as_deref().unwrap_or(&credentials.authcid),
         };
-        // The address's own counter alone: a flood that it stops does not reach the store.
+        // What a known place has used up needs no look into the store.
         if !self.allows(&attempt) {
             return SignInVerdict::Throttled;
         }

@@ -111,6 +111,8 @@ pub(super) struct Driver<M, D: Decide> {
     out: Vec<u8>,
     /// Boxed: most sessions have none most of the time.
     draft: Option<Box<D::Draft>>,
+    /// Content was given up, and what the client hears of it is still to come.
+    aborted: bool,
     /// Messages accepted.
     messages: u32,
     ended: bool,
@@ -143,6 +145,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
             start,
             out: Vec::new(),
             draft: None,
+            aborted: false,
             messages: 0,
             ended: false,
             stopping: Stopping::No,
@@ -285,6 +288,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Send(reply) => {
+                    self.note_refusal(&reply);
                     reply.write(&mut self.out);
                     if self.out.len() >= OUT_MAX {
                         self.flush().await?;
@@ -297,11 +301,37 @@ impl<M: Machine, D: Decide> Driver<M, D> {
                     let draft = self.draft.get_or_insert_with(|| Box::new(desk.draft()));
                     D::write(draft, &octets).await;
                 }
-                Output::ContentAbort => self.draft = None,
+                Output::ContentAbort => {
+                    self.draft = None;
+                    self.aborted = true;
+                }
+                Output::CredentialsInClear => {
+                    let peer = self.around.peer;
+                    tracing::warn!(%peer, "credentials seen in the clear");
+                }
                 Output::Close => return Ok(true),
             }
         }
         Ok(false)
+    }
+
+    /// A message that the session itself refused is told of as one that the intake refused
+    /// (RFC 6409 §5.2).
+    fn note_refusal(&mut self, reply: &Reply) {
+        if !std::mem::take(&mut self.aborted) || reply.is_positive() {
+            return;
+        }
+        metrics::counter!("gatepost_messages_refused_total", "class" => "content").increment(1);
+        let account = self
+            .machine
+            .identity()
+            .map(|identity| identity.name.clone());
+        tracing::info!(
+            account = account.as_deref(),
+            peer = %self.around.peer,
+            cause = %reply,
+            "message refused"
+        );
     }
 
     async fn ask(&mut self, question: Question) -> Result<(), Hangup> {

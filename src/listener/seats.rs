@@ -244,8 +244,7 @@ mod tests {
     fn a_flood_of_any_kind_drives_out_its_own() {
         for kind in [Phase::Handshake, Phase::Clear, Phase::Unproven] {
             let (limits, mut book) = (limits(5, 100, 100), Seats::new());
-            let mut flood =
-                |book: &mut Seats<_>| seated(book.admit(&limits, peer(1), kind, "flood")).1;
+            let flood = |book: &mut Seats<_>| seated(book.admit(&limits, peer(1), kind, "flood")).1;
             for _ in 0..20 {
                 flood(&mut book);
             }

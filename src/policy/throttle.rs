@@ -3,9 +3,13 @@
 //!
 //! | counter | key | who skips it |
 //! |---|---|---|
-//! | address | IPv4 address, IPv6 /64 | exempt networks |
+//! | address | IPv4 address, IPv6 /64 | known places, exempt networks |
 //! | network | IPv4 /24, IPv6 /48 | known places, exempt networks |
 //! | name | the name that was tried, existing or not | known places, exempt networks |
+//! | own | name and place together | all but known places |
+//!
+//! A known place has an allowance of its own, as large as an address's: whoever guesses from the
+//! same address, or at the same name from elsewhere, does not keep its owner out.
 //!
 //! Only failures count, and the same wrong password of one name counts once, for the name and for
 //! each place it comes from: a mail program that goes through all mechanisms, or retries all day
@@ -29,7 +33,7 @@ pub(crate) use recent::Recent;
 pub enum Standing {
     /// Nothing is known.
     Stranger,
-    /// The account signed in well from this place lately: only the address's own counter applies.
+    /// The account signed in well from this place lately: only its own counter there applies.
     Known,
     /// The operator exempted the network: no counter applies.
     Exempt,
@@ -88,6 +92,8 @@ pub struct Throttle {
     addresses: Recent<Network, Counter>,
     networks: Recent<Network, Counter>,
     names: Recent<Box<str>, Counter>,
+    /// Of an account at a place where it is known.
+    own: Recent<(Network, Box<str>), Counter>,
     /// Wrong guesses by keyed hash, and when each was counted for its name.
     guesses: Recent<u128, Moment>,
     /// The same, by the place that each came from.
@@ -102,6 +108,7 @@ impl Throttle {
             addresses: Recent::new(ENTRIES),
             networks: Recent::new(ENTRIES),
             names: Recent::new(ENTRIES),
+            own: Recent::new(ENTRIES),
             guesses: Recent::new(ENTRIES),
             repeats: Recent::new(ENTRIES),
         }
@@ -115,20 +122,17 @@ impl Throttle {
     /// Whether the password of this attempt may be checked.
     pub fn allows(&self, now: Moment, attempt: &Attempt<'_>) -> bool {
         let below = |counter: Option<&Counter>, limit| counter.is_none_or(|c| c.below(now, limit));
-        if attempt.standing == Standing::Exempt {
-            return true;
+        let place = Network::place(attempt.address);
+        let limits = &self.limits;
+        match attempt.standing {
+            Standing::Exempt => true,
+            Standing::Known => below(self.own.peek(&(place, attempt.name.into())), limits.address),
+            Standing::Stranger => {
+                below(self.addresses.peek(&place), limits.address)
+                    && below(self.networks.peek(&wider(attempt.address)), limits.network)
+                    && below(self.names.peek(&attempt.name.into()), limits.name)
+            }
         }
-        if !below(
-            self.addresses.peek(&Network::place(attempt.address)),
-            self.limits.address,
-        ) {
-            return false;
-        }
-        attempt.standing == Standing::Known
-            || (below(
-                self.networks.peek(&wider(attempt.address)),
-                self.limits.network,
-            ) && below(self.names.peek(&attempt.name.into()), self.limits.name))
     }
 
     /// Counts a wrong password.
@@ -147,7 +151,9 @@ impl Throttle {
         }
         self.repeats.insert((guess, place), now);
         self.addresses.touch(&place, Counter::default).add(now);
-        if attempt.standing != Standing::Stranger {
+        if attempt.standing == Standing::Known {
+            let key = (place, attempt.name.into());
+            self.own.touch(&key, Counter::default).add(now);
             return;
         }
         self.networks

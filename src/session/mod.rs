@@ -389,6 +389,10 @@ impl Session {
         if verb != Verb::Bdat
             && let Some(refusal) = self.barred(verb)
         {
+            let clear = matches!(self.channel, Channel::Plain);
+            if verb == Verb::Auth && clear && argument.contains([' ', '\t']) {
+                self.outputs.push_back(Output::CredentialsInClear);
+            }
             return self.refuse(refusal);
         }
         match verb {

@@ -20,6 +20,9 @@ pub enum Output {
     Content(Vec<u8>),
     /// The message under way is void: drop what was handed on of it.
     ContentAbort,
+    /// A password may have crossed the network in the clear: worth a line in the log, and a new
+    /// password (RFC 8314 §4.1). It was neither read nor checked.
+    CredentialsInClear,
     /// Send what is waiting and close.
     Close,
 }

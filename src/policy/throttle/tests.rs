@@ -206,6 +206,13 @@ fn a_known_place_keeps_its_own_limit() {
     assert_eq!(checked, 12);
     // What happens there does not slow others down.
     assert!(sim.allows(v4(2), Standing::Stranger, "alice"));
+    // Nor do others, whether they guess from the same address or at the same name.
+    for n in 0..100 {
+        sim.wrong(v4(3), Standing::Stranger, &format!("user{n}"));
+        sim.wrong(v4(4 + n), Standing::Stranger, "bob");
+    }
+    assert!(!sim.allows(v4(3), Standing::Stranger, "bob"));
+    assert!(sim.allows(v4(3), Standing::Known, "bob"));
 }
 
 #[test]

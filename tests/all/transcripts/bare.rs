@@ -207,6 +207,7 @@ impl<'a> Player<'a> {
                 Output::Send(reply) => self.keep(&reply),
                 Output::StartTls(reply) => self.upgrade = Some(reply),
                 Output::Content(octets) => self.content.extend(octets),
+                Output::CredentialsInClear => {}
                 Output::ContentAbort => self.content.clear(),
                 Output::Close => self.closed = true,
                 Output::Ask(question) => {
