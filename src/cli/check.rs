@@ -1,95 +1,94 @@
-//! `gatepost check`: mistakes in the configuration and around it.
+//! `gatepost check`: mistakes in the configuration and around it. Changes nothing.
 
-use std::{net::TcpListener, path::Path, process::ExitCode, time::SystemTime};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::ExitCode,
+    time::SystemTime,
+};
 
+use anyhow::Result;
+use nix::unistd::{Uid, User};
+use serde_json::json;
+
+use super::answer::Answer;
 use crate::{
-    config::{ConfigError, Finding, Level, Loaded},
-    tls,
+    admin::control::{self, Request},
+    config::{ConfigError, Finding, Level, Loaded, Recipients},
+    listener::{Endpoint, Kind, Listeners},
+    server::{DATABASE, inspect_pairs, leave_root},
+    smtp::Mailbox,
+    store::{Store, StoreError},
 };
 
 /// Prints all findings; fails where one would keep the server from starting.
-pub fn check(path: &Path, json: bool) -> ExitCode {
-    let findings = match Loaded::read(path) {
-        Ok(loaded) => around(&loaded),
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub async fn check(path: &Path, json: bool) -> Result<ExitCode> {
+    let mut findings = match Loaded::read(path) {
+        Ok(loaded) => around(path, &loaded).await,
         Err(ConfigError(findings)) => findings,
     };
-    for finding in &findings {
-        match serde_json::to_string(finding) {
-            Ok(line) if json => println!("{line}"),
-            _ => println!("{finding}"),
-        }
+    findings.sort_by_key(|finding| (finding.line, finding.column));
+    let bad = findings.iter().any(|finding| finding.level == Level::Error);
+    let mut answer = Answer {
+        text: findings
+            .iter()
+            .map(|finding| format!("{finding}\n"))
+            .collect(),
+        objects: findings.iter().map(|finding| json!(finding)).collect(),
+    };
+    if !bad {
+        answer.text.push_str(&format!("{}: good\n", path.display()));
     }
-    if findings.iter().any(|finding| finding.level == Level::Error) {
-        return ExitCode::FAILURE;
-    }
-    if !json {
-        println!("{}: good", path.display());
-    }
-    ExitCode::SUCCESS
+    answer.print(json)?;
+    Ok(match bad {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
 }
 
-fn around(loaded: &Loaded) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut named = false;
-    for (n, pair) in loaded.config.certificates.iter().enumerate() {
-        let key = format!("certificates.{n}.cert");
-        let files = tls::PairFiles {
-            chain: pair.cert.clone(),
-            key: pair.key.clone(),
-        };
-        match tls::inspect(&files, SystemTime::now()) {
-            Ok(found) => {
-                named |= found
-                    .certificate
-                    .names
-                    .iter()
-                    .any(|name| covers(name, &loaded.config.hostname));
-                let warnings = found.warnings.into_iter();
-                findings.extend(warnings.map(|text| loaded.finding(&key, text, Level::Warning)));
-            }
-            Err(error) => {
+/// In the order of a start: what root may be needed for, then what the service's user must do.
+async fn around(path: &Path, loaded: &Loaded) -> Vec<Finding> {
+    let mut findings = certificates(loaded);
+    findings.extend(ports(loaded));
+    let known: Vec<String> = findings.iter().map(|finding| finding.key.clone()).collect();
+    let of_user = as_user(path, loaded).into_iter();
+    // What root cannot read either was told already.
+    findings.extend(of_user.filter(|finding| !known.contains(&finding.key)));
+    findings.extend(data_dir(loaded));
+    findings.extend(postmaster(loaded).await);
+    findings
+}
+
+fn certificates(loaded: &Loaded) -> Vec<Finding> {
+    let host = &loaded.config.hostname;
+    let (mut findings, mut named) = (Vec::new(), false);
+    for (n, pair) in inspect_pairs(loaded, SystemTime::now())
+        .into_iter()
+        .enumerate()
+    {
+        let found = match pair {
+            Ok(found) => found,
+            Err(finding) => {
+                // What it names cannot be known.
                 named = true;
-                findings.push(loaded.finding(&key, error.to_string(), Level::Error));
+                findings.push(finding);
+                continue;
             }
-        }
+        };
+        let names = &found.certificate.names;
+        named |= names.iter().any(|name| covers(name, host));
+        let key = format!("certificates.{n}.cert");
+        let warnings = found.warnings.into_iter();
+        findings.extend(warnings.map(|text| loaded.finding(&key, text, Level::Warning)));
     }
     if !named {
-        findings.push(loaded.finding("hostname", "no certificate names this host", Level::Warning));
-    }
-    let listeners = &loaded.config.listeners;
-    for (name, addresses) in [
-        ("submissions", &listeners.submissions),
-        ("submission", &listeners.submission),
-    ] {
-        for (n, address) in addresses.iter().enumerate() {
-            if let Err(error) = TcpListener::bind(address) {
-                let text =
-                    format!("cannot listen on {address} (in order while the server runs): {error}");
-                findings.push(loaded.finding(
-                    &format!("listeners.{name}.{n}"),
-                    text,
-                    Level::Warning,
-                ));
-            }
-        }
-    }
-    match std::fs::metadata(&loaded.config.data_dir) {
-        Ok(data) if data.is_dir() => {
-            use std::os::unix::fs::PermissionsExt;
-            if data.permissions().mode() & 0o007 != 0 {
-                findings.push(loaded.finding(
-                    "data_dir",
-                    "is open to every user; chmod 0700",
-                    Level::Warning,
-                ));
-            }
-        }
-        Ok(_) => findings.push(loaded.finding("data_dir", "is no directory", Level::Error)),
-        Err(error) => findings.push(loaded.finding(
-            "data_dir",
-            format!("is not there yet: {error}"),
-            Level::Warning,
-        )),
+        let text = "no certificate names this host";
+        findings.push(loaded.finding("hostname", text, Level::Warning));
     }
     findings
 }
@@ -101,4 +100,204 @@ fn covers(name: &str, host: &str) -> bool {
             .is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest))
     };
     name.eq_ignore_ascii_case(host) || name.strip_prefix("*.").is_some_and(below)
+}
+
+/// Tries every address that the server of this directory does not hold already.
+fn ports(loaded: &Loaded) -> Vec<Finding> {
+    let config = &loaded.config;
+    let held = match control::ask(&config.data_dir, Request::Addresses) {
+        Ok(Some(control::Answer::Addresses(held))) => held,
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    let lists = [
+        ("listeners.submissions", &config.listeners.submissions),
+        ("listeners.submission", &config.listeners.submission),
+        ("http.listen", &config.http.listen),
+    ];
+    let mut findings = Vec::new();
+    for (list, addresses) in lists {
+        for (n, address) in addresses.iter().enumerate() {
+            if !held.contains(address)
+                && let Some((text, level)) = cannot_listen(*address)
+            {
+                findings.push(loaded.finding(&format!("{list}.{n}"), text, level));
+            }
+        }
+    }
+    findings
+}
+
+fn cannot_listen(address: SocketAddr) -> Option<(String, Level)> {
+    let endpoint = Endpoint {
+        address,
+        kind: Kind::Implicit,
+    };
+    let error = Listeners::bind(&[endpoint]).err()?;
+    Some(match error.source.kind() {
+        std::io::ErrorKind::PermissionDenied => (
+            format!("{error}; whether the port is free was not tried, root would know"),
+            Level::Warning,
+        ),
+        _ => (error.to_string(), Level::Error),
+    })
+}
+
+/// Becomes the service's user, where that is asked for and we may, and looks whether it can read
+/// what a reload reads.
+fn as_user(path: &Path, loaded: &Loaded) -> Vec<Finding> {
+    let name = &loaded.config.user;
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let about_user = |text: String, level| vec![loaded.finding("user", text, level)];
+    match User::from_name(name) {
+        Ok(Some(user)) if user.uid == Uid::effective() => {}
+        Ok(Some(_)) if !Uid::effective().is_root() => {
+            let text = "what this user can read was not looked at, root would know";
+            return about_user(text.to_owned(), Level::Warning);
+        }
+        Ok(Some(user)) => {
+            if let Err(error) = leave_root(&user) {
+                return about_user(format!("{error:#}"), Level::Error);
+            }
+        }
+        Ok(None) => return about_user(format!("there is no user {name}"), Level::Error),
+        Err(error) => {
+            return about_user(
+                format!("failed to look up user {name}: {error}"),
+                Level::Error,
+            );
+        }
+    }
+    let mut findings = Vec::new();
+    for pair in inspect_pairs(loaded, SystemTime::now()) {
+        if let Err(mut finding) = pair {
+            finding
+                .text
+                .push_str(&format!("; user {name} must be able to read it"));
+            findings.push(finding);
+        }
+    }
+    if let Err(error) = fs::File::open(path) {
+        let text = format!(
+            "user {name} cannot read {}, so reloads fail: {error}",
+            path.display()
+        );
+        findings.extend(about_user(text, Level::Warning));
+    }
+    findings
+}
+
+fn data_dir(loaded: &Loaded) -> Vec<Finding> {
+    let one = |text: String, level| vec![loaded.finding("data_dir", text, level)];
+    let found = match fs::metadata(&loaded.config.data_dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = "is not there yet; the server makes it where it may";
+            return one(text.to_owned(), Level::Warning);
+        }
+        Err(error) => return one(format!("cannot be looked at: {error}"), Level::Error),
+    };
+    if !found.is_dir() {
+        return one("is no directory".to_owned(), Level::Error);
+    }
+    let mut findings = Vec::new();
+    let me = Uid::effective();
+    if !me.is_root() && found.uid() != me.as_raw() {
+        let text = format!(
+            "belongs to another user ({}) than this one ({me})",
+            found.uid()
+        );
+        findings.extend(one(text, Level::Warning));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        let text = "is open to other users; chmod 0700";
+        findings.extend(one(text.to_owned(), Level::Warning));
+    }
+    findings
+}
+
+/// Its route was looked at with the file; here is its mailbox.
+async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
+    let postmaster = &loaded.options.session.postmaster;
+    let is_accounts = |name: &str| {
+        let mut routes = loaded.config.routes.iter();
+        routes.any(|route| route.name == name && route.recipients == Recipients::Accounts)
+    };
+    let table = &loaded.options.queue.routes;
+    if !table
+        .lookup(postmaster)
+        .is_some_and(|route| is_accounts(&route.name))
+    {
+        return Vec::new();
+    }
+    let path = loaded.config.data_dir.join(DATABASE);
+    let (key, text, level) = match has_mailbox(&path, postmaster).await {
+        Ok(true) => return Vec::new(),
+        Ok(false) => (
+            "postmaster",
+            format!("{postmaster} has no mailbox yet; add its domain or account"),
+            Level::Warning,
+        ),
+        Err(StoreError::NotFound) => (
+            "postmaster",
+            format!("{postmaster} has no mailbox yet: there are no accounts"),
+            Level::Warning,
+        ),
+        Err(error) => {
+            let level = match error {
+                StoreError::Corrupt(_) | StoreError::TooNew { .. } | StoreError::Foreign => {
+                    Level::Error
+                }
+                _ => Level::Warning,
+            };
+            (
+                "data_dir",
+                format!("{DATABASE} was not read: {error}"),
+                level,
+            )
+        }
+    };
+    vec![loaded.finding(key, text, level)]
+}
+
+async fn has_mailbox(database: &Path, address: &Mailbox) -> Result<bool, StoreError> {
+    use crate::store::accounts::AccountError;
+    let store = Store::open_read_only(database).await?;
+    let found = store.has_mailbox(&address.folded_key()).await;
+    store.close().await;
+    found.map_err(|error| match error {
+        AccountError::Store(error) => error,
+        other => StoreError::Database(other.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        for (name, host, same) in [
+            ("mail.example.org", "MAIL.example.org", true),
+            ("*.example.org", "mail.example.org", true),
+            ("*.example.org", "a.mail.example.org", false),
+            ("*.example.org", "example.org", false),
+            ("example.org", "mail.example.org", false),
+        ] {
+            assert_eq!(covers(name, host), same, "{name} {host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_holds_is_an_error_with_its_address() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let (text, level) = cannot_listen(address).unwrap();
+        assert!(text.contains(&address.to_string()) && level == Level::Error);
+        assert!(cannot_listen("127.0.0.1:0".parse().unwrap()).is_none());
+        // TEST-NET-1: no interface has it.
+        let (_, level) = cannot_listen("192.0.2.1:0".parse().unwrap()).unwrap();
+        assert_eq!(level, Level::Error);
+    }
 }

@@ -101,7 +101,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             demo.run().await?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Check => return Ok(check::check(&cli.config, cli.json)),
+        Command::Check => return check::check(&cli.config, cli.json).await,
         Command::Configuration(Configuration::Example) => {
             answer::print(&config::example())?;
             return Ok(ExitCode::SUCCESS);

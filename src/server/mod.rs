@@ -35,7 +35,7 @@ use crate::{
 use recipients::Reachable;
 
 pub use pairs::inspect_pairs;
-pub use privileges::{become_user, raise_descriptor_limit};
+pub use privileges::{become_user, leave_root, raise_descriptor_limit};
 pub use start::Server;
 
 /// Name of the database within the data directory.
