@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod content;
+mod desk;
 mod doors;
 mod faults;
 mod house;
