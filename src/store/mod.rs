@@ -10,7 +10,10 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,8 @@ pub struct Store(Arc<Pools>);
 pub(in crate::store) struct Pools {
     pub writer: SqlitePool,
     pub reader: SqlitePool,
+    /// Clients wait behind this store: see [`SERVING_BUSY`].
+    pub serving: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -52,7 +57,18 @@ impl Store {
             inspect(path).await?;
             tighten(path);
         }
+        let serving = Arc::new(AtomicBool::new(false));
+        let is_serving = Arc::clone(&serving);
         let writer = pool(1)
+            .after_connect(move |connection, _| {
+                let is_serving = is_serving.load(Relaxed);
+                Box::pin(async move {
+                    if is_serving {
+                        sqlx::query(SERVING_BUSY).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .connect_with(
                 options(path)
                     .journal_mode(SqliteJournalMode::Wal)
@@ -61,7 +77,11 @@ impl Store {
             .await?;
         migrations::migrate(&writer).await?;
         let reader = pool(READERS).connect_lazy_with(options(path).read_only(true));
-        Ok(Store(Arc::new(Pools { writer, reader })))
+        Ok(Store(Arc::new(Pools {
+            writer,
+            reader,
+            serving,
+        })))
     }
 
     /// Opens the database for reading beside a running server; whatever writes then fails with
@@ -77,7 +97,18 @@ impl Store {
         migrations::require_current(inspect(path).await?)?;
         let reader = pool(1).connect_lazy_with(options(path).read_only(true));
         let writer = reader.clone();
-        Ok(Store(Arc::new(Pools { writer, reader })))
+        Ok(Store(Arc::new(Pools {
+            writer,
+            reader,
+            serving: Arc::default(),
+        })))
+    }
+
+    /// From here on writing waits but briefly for another process's lock.
+    pub(in crate::store) async fn wait_briefly(&self) -> Result<(), StoreError> {
+        self.0.serving.store(true, Relaxed);
+        sqlx::query(SERVING_BUSY).execute(self.writer()).await?;
+        Ok(())
     }
 
     /// Waits for running statements and closes every connection; the log is folded into the file.
@@ -107,6 +138,10 @@ const READERS: u32 = 4;
 
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// A server waits this long for it, where a command at the shell has [`BUSY`]: clients wait behind
+/// it, and are told within about a second to come again.
+const SERVING_BUSY: &str = "PRAGMA busy_timeout = 600";
 
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()

@@ -28,10 +28,6 @@ pub struct Incarnation(pub i64);
 /// How long a node may stay unseen before its claims are free.
 const LEASE: Duration = Duration::from_secs(120);
 
-/// A server waits this long for another process's lock, where a command at the shell has the
-/// store's five seconds: clients wait behind it, and are told within about a second to come again.
-const SERVING_BUSY: &str = "PRAGMA busy_timeout = 600";
-
 /// Attempts kept for a later question, and how many of the older ones go with each heartbeat.
 const ATTEMPTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
@@ -61,8 +57,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        // The connection is the only one, and lives as long as the store.
-        sqlx::query(SERVING_BUSY).execute(self.writer()).await?;
+        self.wait_briefly().await?;
         Ok((Incarnation(incarnation), last + 1))
     }
 
