@@ -147,6 +147,12 @@ fn room_that_is_to_remain_is_kept() {
     });
     let mut sender = Sender::new(&house);
     sender.back(1000);
+    // More than there is room for is told before it is sent.
+    let said = sender
+        .client
+        .ask("MAIL FROM:<ann@example.org> SIZE=20000000")
+        .unwrap();
+    assert!(said.starts_with("452 4.3.1"), "{said}");
     let filler = mount.path().join("filler");
     fs::write(&filler, vec![0; 20 << 20]).unwrap();
     sleep(Duration::from_millis(2500));
@@ -231,6 +237,12 @@ fn a_locked_database_puts_mail_off() {
     let mut sender = Sender::new(&house);
     sender.back(1000);
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    // A write that fails has the database opened anew, and nothing may be forgotten with that.
+    if let Some(tracer) = Tracer::attach(&house, "pwrite64", "error=EIO") {
+        sender.put_off(1000);
+        tracer.detach();
+        sender.back(1000);
+    }
     let lock = runtime.block_on(hold_lock(&data.path().join("gatepost.sqlite")));
     for octets in [1000, 1000, 100_000] {
         sender.put_off(octets);
@@ -258,11 +270,13 @@ async fn hold_lock(database: &Path) -> sqlx::SqliteConnection {
     connection
 }
 
+const SYNCS: &str = "fsync,fdatasync";
+
 /// A tracer that makes system calls of the server fail or wait; ends on drop.
 struct Tracer(Child);
 
 impl Tracer {
-    fn attach(house: &House, inject: &str) -> Option<Tracer> {
+    fn attach(house: &House, calls: &str, inject: &str) -> Option<Tracer> {
         let mut child = Command::new("strace")
             .args([
                 "-f",
@@ -270,10 +284,9 @@ impl Tracer {
                 "-o",
                 "/dev/null",
                 "-e",
-                "trace=fsync,fdatasync",
-                "-e",
+                &format!("trace={calls}"),
             ])
-            .arg(format!("inject=fsync,fdatasync:{inject}"))
+            .args(["-e", &format!("inject={calls}:{inject}")])
             .args(["-p", &house.pid().to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -299,6 +312,13 @@ impl Tracer {
     }
 }
 
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Whether every thread of a process has a tracer.
 fn is_traced(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
@@ -315,7 +335,7 @@ fn a_disk_that_fails_to_sync_puts_mail_off() {
     let mut house = on(data.path(), "");
     let mut sender = Sender::new(&house);
     sender.back(1000);
-    let Some(tracer) = Tracer::attach(&house, "error=EIO") else {
+    let Some(tracer) = Tracer::attach(&house, SYNCS, "error=EIO") else {
         return skip("failing syncs need strace and the right to trace");
     };
     for octets in [1000, 100_000, 1000] {
@@ -328,6 +348,52 @@ fn a_disk_that_fails_to_sync_puts_mail_off() {
     sender.settle(&mut house);
 }
 
+/// S4: what was refused because its sync failed does not come back, though its octets are in the
+/// database's log and the server is killed before it writes anything else there.
+#[test]
+fn what_was_refused_for_a_failing_sync_does_not_come_back() {
+    let data = tempfile::tempdir().unwrap();
+    let mut house = on(data.path(), "");
+    let mut sender = Sender::new(&house);
+    sender.back(1000);
+    let Some(tracer) = Tracer::attach(&house, SYNCS, "error=EIO") else {
+        return skip("failing syncs need strace and the right to trace");
+    };
+    for octets in [1000, 100_000, 1000, 1000] {
+        sender.put_off(octets);
+    }
+    unhold(&house);
+    sender.settle(&mut house);
+    drop(tracer);
+}
+
+/// S4, S37: whatever the kernel says when the database's log is written.
+#[test]
+fn a_database_that_takes_no_writes_puts_mail_off() {
+    let data = tempfile::tempdir().unwrap();
+    let mut house = on(data.path(), "");
+    let mut sender = Sender::new(&house);
+    for (error, code) in [
+        ("EROFS", "451"),
+        ("ENOSPC", "452"),
+        ("EIO", "451"),
+        ("EDQUOT", "45"),
+    ] {
+        sender.back(1000);
+        let Some(tracer) = Tracer::attach(&house, "pwrite64", &format!("error={error}")) else {
+            return skip("failing writes need strace and the right to trace");
+        };
+        for octets in [1000, 100_000] {
+            let said = sender.send(octets);
+            assert!(said.starts_with(code), "{error}: {said}");
+        }
+        tracer.detach();
+        sender.back(100_000);
+    }
+    unhold(&house);
+    sender.settle(&mut house);
+}
+
 /// S5: while each sync takes long, other sessions are answered between.
 #[test]
 fn a_slow_disk_keeps_nobody_else_waiting() {
@@ -336,7 +402,7 @@ fn a_slow_disk_keeps_nobody_else_waiting() {
     let mut sender = Sender::new(&house);
     let mut other = house.client().unwrap();
     sender.back(1000);
-    let Some(tracer) = Tracer::attach(&house, "delay_enter=400000") else {
+    let Some(tracer) = Tracer::attach(&house, SYNCS, "delay_enter=400000") else {
         return skip("slow syncs need strace and the right to trace");
     };
     for octets in [1000, 100_000] {

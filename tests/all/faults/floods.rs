@@ -12,6 +12,9 @@ use crate::wire::Client;
 
 const MIB: u64 = 1 << 20;
 
+/// Sends octets and says whether there is anybody left to take them.
+type Send = Box<dyn FnMut(&[u8]) -> bool>;
+
 fn house(tables: &str) -> House {
     House::open(Plan {
         tables: tables.into(),
@@ -56,6 +59,7 @@ fn unfinished_handshakes_give_way_to_a_newcomer() {
         "young ones were shed too"
     );
     let growth = house.peak().saturating_sub(before);
+    eprintln!("flood of 500: {} KiB more", growth / 1024);
     assert!(growth < 64 * MIB, "{growth} octets more");
     house.stop();
 }
@@ -81,6 +85,7 @@ fn idle_connections_give_way_to_a_newcomer() {
         .filter_map(|stream| (!is_closed(stream)).then_some(()));
     assert!(open.count() < 100);
     let growth = house.peak().saturating_sub(before);
+    eprintln!("flood of 500: {} KiB more", growth / 1024);
     assert!(growth < 64 * MIB, "{growth} octets more");
     house.stop();
 }
@@ -109,7 +114,7 @@ fn one_octet_at_a_time_is_given_up_in_every_phase() {
     let mut house = house(
         "[timeouts]\nhandshake = \"2s\"\nidle = \"2s\"\nline = \"2s\"\ndata = \"2s\"\nsign_in = \"2s\"",
     );
-    let slowly = |mut send: Box<dyn FnMut(&[u8]) -> bool>, text: &[u8], phase: &str| {
+    let slowly = |mut send: Send, text: &[u8], phase: &str| {
         let begun = Instant::now();
         for octet in text.iter().cycle() {
             if !send(&[*octet]) {
@@ -218,6 +223,7 @@ fn a_client_that_never_reads_is_given_up() {
         house_ref.serves("during");
     });
     let growth = house.peak().saturating_sub(before);
+    eprintln!("replies unread: {} KiB more", growth / 1024);
     assert!(growth < 32 * MIB, "{growth} octets more");
     house.serves("after");
     house.stop();
@@ -256,6 +262,7 @@ fn a_line_without_end_takes_no_memory() {
         }
     }
     let growth = house.peak().saturating_sub(before);
+    eprintln!("72 MB of lines: {} KiB more", growth / 1024);
     assert!(growth < 16 * MIB, "{growth} octets more");
     house.serves("after");
     house.stop();

@@ -31,7 +31,9 @@ fn messages_made_to_hurt_are_answered_and_take_little_memory() {
     let mut house = House::open(Plan::default());
     house.serves("before");
     let many = |piece: &str, count: usize| piece.repeat(count).into_bytes();
-    let table: [(&str, &[u8], Vec<u8>, &str, u64); 8] = [
+    // Name, beginning, what follows it, reply, MiB of memory at most.
+    type Row = (&'static str, &'static [u8], Vec<u8>, &'static str, u64);
+    let table: [Row; 8] = [
         (
             "fields",
             b"",

@@ -3,9 +3,11 @@
 
 mod disk;
 mod floods;
+mod guessing;
 mod hostile;
 mod house;
 mod injection;
 mod kill;
 mod power;
+mod random;
 mod start;
