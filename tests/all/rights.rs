@@ -283,3 +283,24 @@ fn guessing_is_put_off() {
     );
     assert!(replies[3].starts_with("454 4.7.0 "), "{replies:?}");
 }
+
+/// R5321-4.5.1b, R5321-2.3.5b: mail for the postmaster is delivered, whatever the case: to the
+/// address that is configured where no domain is named, to the domain's own where one is.
+#[test]
+fn the_postmaster_gets_mail() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    for (to, folder) in [
+        ("Postmaster", ALICE),
+        ("POSTMASTER", ALICE),
+        ("PostMaster@Example.org", "postmaster@example.org"),
+    ] {
+        let content = format!("From: {ALICE}\r\nSubject: for {to}\r\n\r\nx\r\n");
+        let reply = send(&mut client, ALICE, &[to], content.as_bytes());
+        assert!(reply.starts_with("250 "), "{to}: {reply}");
+        let line = format!("\nSubject: for {to}\n");
+        let mail = server.delivered(folder);
+        let texts = mail.iter().map(|octets| String::from_utf8_lossy(octets));
+        assert_eq!(texts.filter(|text| text.contains(&line)).count(), 1, "{to}");
+    }
+}
