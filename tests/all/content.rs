@@ -482,6 +482,49 @@ fn a_half_closed_client_gets_its_250() {
     }
 }
 
+/// Half of the clients out there end TLS without a word; what they completed counts.
+#[test]
+fn a_connection_cut_behind_the_last_command_still_gets_its_250() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let content = complete("cut");
+    let sent = format!("MAIL FROM:<{ALICE}>\r\nRCPT TO:<{BOB}>\r\nDATA\r\n{content}\r\nx\r\n.\r\n");
+    client.send(sent.as_bytes()).unwrap();
+    client.cut().unwrap();
+    for code in ["250 2.1.0", "250 2.1.5", "354 ", "250 2.0.0 Accepted"] {
+        let reply = client.reply().unwrap();
+        assert!(reply[0].starts_with(code), "{reply:?}");
+    }
+    server.only(BOB);
+}
+
+/// A message whose end did not come is nobody's, wherever it breaks off and however.
+#[test]
+fn a_message_that_breaks_off_is_not_accepted() {
+    let server = Server::start();
+    let content = complete("broken");
+    let transaction = format!("MAIL FROM:<{ALICE}>\r\nRCPT TO:<{BOB}>\r\n");
+    for (command, rest) in [
+        ("DATA", ""),
+        ("DATA", "\r\nx\r\n"),
+        ("DATA", "\r\nx\r\n."),
+        ("DATA", "\r\nx\r\n.\r"),
+        ("DATA", "\r\nx\r\n.\n"),
+        ("BDAT 1000 LAST", "\r\nx\r\n.\r\n"),
+        ("BDAT 10000", "\r\nx\r\n.\r\n"),
+    ] {
+        for close in [Client::half_close, Client::cut] {
+            let mut client = server.signed_in();
+            let sent = format!("{transaction}{command}\r\n{content}{rest}");
+            client.send(sent.as_bytes()).unwrap();
+            close(&mut client).unwrap();
+            let said = String::from_utf8(client.closed().unwrap()).unwrap();
+            assert!(!said.contains("Accepted"), "{command} {rest:?}: {said}");
+        }
+    }
+    assert!(server.delivered(BOB).is_empty());
+}
+
 /// Fake ends of data, whole and cut at every octet into TLS records: one message, and the hidden
 /// commands are never obeyed (R5321-4.1.1.4a, R5322-2.3a, S7).
 #[test]

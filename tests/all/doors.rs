@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::{MetadataExt, chown},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use crate::{
@@ -226,4 +229,46 @@ fn a_crowd_is_served_without_loss_or_mixing() {
     marks.sort();
     marks.dedup();
     assert_eq!(marks.len(), 24 * 5);
+}
+
+/// Counts a thread out however it ends, so that nobody waits for it in vain.
+struct Leaving<'a>(&'a AtomicUsize);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Commands and reloads while mail comes in: neither fails, and no session notices.
+#[test]
+fn commands_and_reloads_disturb_nobody() {
+    let mut server = Server::start();
+    let (submissions, trust) = (server.submissions, Arc::clone(&server.trust));
+    let sending = AtomicUsize::new(4);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (trust, sending) = (Arc::clone(&trust), &sending);
+            scope.spawn(move || {
+                let _end = Leaving(sending);
+                let mut client = Client::implicit(submissions, trust).unwrap();
+                client.reply().unwrap();
+                client.ask("EHLO client.example").unwrap();
+                assert!(sign_in(&mut client, ALICE, PASSWORD).starts_with("235 "));
+                for message in 0..40 {
+                    let content =
+                        format!("From: {ALICE}\r\nSubject: {number}-{message}\r\n\r\nx\r\n");
+                    let reply = send(&mut client, ALICE, &[BOB], content.as_bytes());
+                    assert!(reply.starts_with("250 "), "{reply}");
+                }
+            });
+        }
+        while sending.load(Relaxed) > 0 {
+            server.manage(&["user", "address", "add", ALICE, "more@example.org"]);
+            server.reload();
+            server.manage(&["user", "address", "remove", ALICE, "more@example.org"]);
+            server.manage(&["queue", "list"]);
+        }
+    });
+    assert_eq!(server.delivered(BOB).len(), 4 * 40);
 }

@@ -119,6 +119,15 @@ impl Client {
         }
     }
 
+    /// Closes the sending side of the connection itself, and says nothing of it within TLS.
+    pub fn cut(&mut self) -> io::Result<()> {
+        match &self.wire {
+            Wire::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Wire::Tls(stream) => stream.sock.shutdown(Shutdown::Write),
+            Wire::Gone => Ok(()),
+        }
+    }
+
     fn read_some(&mut self) -> io::Result<usize> {
         let mut piece = [0; 16_384];
         let count = match &mut self.wire {
