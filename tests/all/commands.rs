@@ -8,8 +8,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::clients::present;
-use crate::server::{Server, Settings, gatepost};
+use rustix::process::Signal;
+
+use crate::{
+    clients::present,
+    server::{Server, Settings, gatepost, send_signal},
+};
 
 fn text(output: &Output) -> (String, String) {
     let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
@@ -112,14 +116,7 @@ fn the_lines_that_the_demonstration_prints_work() {
             "{said}\n{complaints}"
         );
     }
-    let id = demo.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-s", "INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    send_signal(&demo, Signal::INT);
     assert!(demo.wait().unwrap().success());
     assert_eq!(count, 6);
 }

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use rustix::process::Signal;
+
 use crate::{
     server::{ALICE, BOB, PASSWORD, Server, Settings, free_address, send, sign_in, wait_for},
     wire::Client,
@@ -62,7 +64,7 @@ fn a_reload_that_cannot_listen_changes_nothing() {
     let mut server = Server::start();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     set_listeners(&server, &[taken.local_addr().unwrap()]);
-    server.signal("HUP");
+    server.signal(Signal::HUP);
     server.logged(&["not reloaded"]);
     drop(server.signed_in());
 }

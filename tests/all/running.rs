@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use rustix::process::Signal;
+
 use crate::{
     server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in, wait_for},
     tls::make_pair,
@@ -98,7 +100,7 @@ fn what_is_broken_leaves_the_old_in_service() {
         let good = fs::read(folder.join(name)).unwrap();
         fs::write(folder.join(name), broken).unwrap();
         let before = server.log().matches("stays in service").count();
-        server.signal("HUP");
+        server.signal(Signal::HUP);
         wait_for("the complaint", || {
             let now = server.log().matches("stays in service").count();
             (now > before).then_some(())
@@ -107,7 +109,7 @@ fn what_is_broken_leaves_the_old_in_service() {
         fs::write(folder.join(name), good).unwrap();
     }
     fs::write(server.path("gatepost.toml"), "hostname = 1").unwrap();
-    server.signal("HUP");
+    server.signal(Signal::HUP);
     server.logged(&["not reloaded", "hostname"]);
     drop(server.signed_in());
 }
@@ -134,7 +136,7 @@ fn sigterm_finishes_what_was_begun() {
     assert!(busy.ask("DATA").unwrap().starts_with("354 "));
     busy.send(b"From: alice@example.org\r\n").unwrap();
 
-    server.signal("TERM");
+    server.signal(Signal::TERM);
     for client in [&mut idle, &mut plain] {
         let reply = client.reply().unwrap();
         assert!(

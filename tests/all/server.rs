@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use tempfile::TempDir;
 
@@ -209,19 +210,14 @@ impl Server {
         })
     }
 
-    pub fn signal(&mut self, name: &str) {
-        let id = self.child().id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .unwrap();
-        assert!(status.success(), "kill -s {name} {id}");
+    pub fn signal(&mut self, signal: Signal) {
+        send_signal(self.child(), signal);
     }
 
     /// SIGHUP; returns when the configuration is in force.
     pub fn reload(&mut self) {
         let before = self.log().matches("configuration reloaded").count();
-        self.signal("HUP");
+        self.signal(Signal::HUP);
         wait_for("the configuration to be reloaded", || {
             let now = self.log().matches("configuration reloaded").count();
             (now > before).then_some(())
@@ -242,7 +238,7 @@ impl Server {
 
     /// SIGTERM; what the server logged until its end, which must be a good one.
     pub fn stop(&mut self) -> String {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         let (status, log) = self.ended();
         assert!(status.success(), "{status}\n{log}");
         log
@@ -408,6 +404,11 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+pub fn send_signal(child: &Child, signal: Signal) {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(id.expect("a process has an id"), signal).unwrap();
 }
 
 pub fn command(config: &Path) -> Command {
