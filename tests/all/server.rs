@@ -1,71 +1,30 @@
 //! The real server as a child process, in a directory of its own, on ports of its own.
-//!
-//! Its world is the one that the transcripts speak of: alice may send as herself and as anything at
-//! wonder.example; bob has an account too; example.org holds accounts only; any.example takes
-//! everything; nowhere.example has no route.
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
-        net::UnixDatagram,
-    },
+    net::{SocketAddr, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use tempfile::TempDir;
 
-use crate::wire::{Client, trust};
+use crate::{
+    wire::{Client, trust},
+    world::{accounts, certificates, configuration, copy},
+};
 
-pub const ALICE: &str = "alice@example.org";
-pub const PASSWORD: &str = "tulips-and-4-onions";
-pub const BOB: &str = "bob@example.org";
+pub use crate::world::{ALICE, BOB, PASSWORD, Settings, free_address};
 
 /// How long anything may take before a test gives up; nothing that works comes near it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Settings that differ from one test to the next: lines of the configuration by table.
-#[derive(Clone, Debug)]
-pub struct Settings(Vec<(&'static str, String)>);
-
-impl Settings {
-    /// Short waits for nothing, cheap hashes, guesses from this machine not counted.
-    pub fn new() -> Settings {
-        Settings(Vec::new())
-            .with("limits", "message_size = 100000")
-            .with("limits", "recipients = 100")
-            .with("limits", "errors = 25")
-            .with("auth", "argon2_memory = 65536")
-            .with("auth", "argon2_iterations = 1")
-            .with("auth.throttle", "exempt = [\"127.0.0.0/8\"]")
-            .with("queue", "retry_first = \"1s\"")
-            .with("spool", "reserve = 0")
-            .with("spool", "reserve_inodes = 0")
-            .with("timeouts", "shutdown = \"5s\"")
-    }
-
-    /// Sets `line`, in place of an earlier line of the same key.
-    pub fn with(mut self, table: &'static str, line: &str) -> Settings {
-        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
-        self.0
-            .retain(|(other, old)| *other != table || key(old) != key(line));
-        self.0.push((table, line.to_owned()));
-        self
-    }
-
-    fn table(&self, table: &str) -> String {
-        let lines = self.0.iter().filter(|(name, _)| *name == table);
-        lines.map(|(_, line)| format!("{line}\n")).collect()
-    }
-}
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -436,130 +395,5 @@ pub fn gatepost(config: &Path, arguments: &[&str], input: &str) -> Result<String
     match output.status.success() {
         true => Ok(said),
         false => Err(said + &String::from_utf8_lossy(&output.stderr)),
-    }
-}
-
-fn configuration(directory: &Path, http: SocketAddr, settings: &Settings) -> String {
-    let here = directory.display();
-    let mut text = format!(
-        r#"hostname = "mail.example.org"
-data_dir = "{here}/data"
-postmaster = "{ALICE}"
-{top}
-[listeners]
-submissions = ["127.0.0.1:0"]
-submission = ["127.0.0.1:0"]
-
-[[certificates]]
-cert = "{here}/certs/cert.pem"
-key = "{here}/certs/key.pem"
-{more}
-[[routes]]
-name = "accounts"
-domains = ["example.org"]
-path = "{here}/mail/{{address}}"
-recipients = "accounts"
-
-[[routes]]
-name = "any"
-domains = ["any.example"]
-path = "{here}/mail/{{address}}"
-recipients = "any"
-
-[http]
-listen = ["{http}"]
-
-[log]
-level = "debug"
-"#,
-        top = settings.table(""),
-        more = settings.table("certificates"),
-    );
-    for table in [
-        "limits",
-        "timeouts",
-        "auth",
-        "auth.throttle",
-        "intake",
-        "queue",
-        "spool",
-    ] {
-        text += &format!("\n[{table}]\n{}", settings.table(table));
-    }
-    text
-}
-
-/// A port that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
-/// The data directory with alice and bob in it, made once by the commands a postmaster uses.
-fn accounts() -> PathBuf {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
-    let directory = MADE.get_or_init(|| {
-        let directory = tempfile::Builder::new()
-            .prefix("accounts-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .unwrap();
-        let here = directory.path();
-        copy(&certificates(), &here.join("certs"));
-        make_private(&here.join("data"));
-        let config = here.join("gatepost.toml");
-        fs::write(
-            &config,
-            configuration(here, free_address(), &Settings::new()),
-        )
-        .unwrap();
-        let password = format!("{PASSWORD}\n");
-        for (arguments, input) in [
-            (&["domain", "add", "example.org"][..], ""),
-            (&["domain", "add", "wonder.example"], ""),
-            (&["user", "add", ALICE, "--password-stdin"], &password),
-            (
-                &["user", "add", BOB, "--password-stdin"],
-                "bobs-other-secret\n",
-            ),
-            (&["user", "address", "add", ALICE, "*@wonder.example"], ""),
-        ] {
-            gatepost(&config, arguments, input).unwrap();
-        }
-        directory
-    });
-    directory.path().join("data")
-}
-
-/// An authority and a certificate for localhost, made once.
-pub fn certificates() -> PathBuf {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
-    let directory = MADE.get_or_init(|| {
-        let directory = tempfile::Builder::new()
-            .prefix("certs-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .unwrap();
-        gatepost::tls::dev::certificate(&directory.path().join("certs"), SystemTime::now())
-            .unwrap();
-        directory
-    });
-    directory.path().join("certs")
-}
-
-fn make_private(path: &Path) {
-    fs::DirBuilder::new().mode(0o700).create(path).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    make_private(to);
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &to);
-        } else if path.is_file() {
-            fs::copy(&path, &to).unwrap();
-        }
     }
 }
