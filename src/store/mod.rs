@@ -60,6 +60,12 @@ impl Store {
         let serving = Arc::new(AtomicBool::new(false));
         let is_serving = Arc::clone(&serving);
         let writer = pool(1)
+            // Where SQLite itself rolled back after an error, sqlx's own rollback fails and it
+            // counts the transaction as open for ever: no other could begin on that connection.
+            .before_acquire(|connection, _| {
+                let is_idle = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_idle) })
+            })
             .after_connect(move |connection, _| {
                 let is_serving = is_serving.load(Relaxed);
                 Box::pin(async move {
