@@ -469,3 +469,37 @@ fn a_maildir_that_cannot_be_written_keeps_mail_in_custody() {
     fs::remove_file(house.mail()).unwrap();
     sender.settle(&mut house);
 }
+
+/// S4: copies that cannot be synced are no deliveries, and outcomes that cannot be recorded are not
+/// forgotten: once the disk works again each message is there, once.
+#[test]
+fn a_disk_that_fails_during_the_hand_off_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let retry = "retry_first = \"1s\"\nretry_longest = \"1s\"";
+    let mut house = on(data.path(), "");
+    house.edit("hold = true", &format!("hold = true\n{retry}"));
+    house.reload();
+    let mut sender = Sender::new(&house);
+    for number in 0..20 {
+        sender.back(if number % 4 == 0 { 100_000 } else { 1_000 });
+    }
+    for inject in ["error=EIO", "error=ENOSPC:when=1+3"] {
+        let Some(tracer) = Tracer::attach(&house, SYNCS, inject) else {
+            return skip("failing syncs need strace and the right to trace");
+        };
+        if inject == "error=EIO" {
+            unhold(&house);
+            house.reload();
+        }
+        sleep(Duration::from_secs(2));
+        tracer.detach();
+    }
+    let trouble = house.log();
+    assert!(
+        trouble.contains("disk I/O error"),
+        "nothing failed: {trouble}"
+    );
+    house.drain();
+    assert!(house.arrived().values().all(|copies| *copies == 1));
+    sender.settle(&mut house);
+}

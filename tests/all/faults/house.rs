@@ -217,6 +217,18 @@ impl House {
         self.directory.path().join(format!("log-{}", self.starts))
     }
 
+    /// Has the running server read its configuration anew.
+    pub fn reload(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        let before = self.log().matches("configuration reloaded").count();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        let begun = Instant::now();
+        while self.log().matches("configuration reloaded").count() == before {
+            assert!(begun.elapsed() < PATIENCE, "not reloaded: {}", self.log());
+            sleep(Duration::from_millis(10));
+        }
+    }
+
     /// What the server has logged since its last start.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap()).into_owned()
