@@ -41,6 +41,8 @@ pub enum Request {
 pub enum Answer {
     /// Done before this was written.
     Done,
+    /// Reloaded; these keys wait for a restart.
+    Reloaded(Vec<String>),
     /// HTTP included.
     Addresses(Vec<SocketAddr>),
     /// Not done, and why.
@@ -119,7 +121,7 @@ async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
             Answer::Done
         }
         Ok(Request::Reload) => match server.reload().await {
-            Ok(_) => Answer::Done,
+            Ok(waiting) => Answer::Reloaded(waiting),
             Err(error) => Answer::Failed(format!("{error:#}")),
         },
         Ok(Request::Addresses) => Answer::Addresses(server.listening().await),

@@ -108,7 +108,9 @@ pub enum AddressCommand {
 }
 
 async fn open(loaded: &Loaded) -> Result<Store> {
-    Ok(Store::open(&loaded.config.data_dir.join(DATABASE)).await?)
+    let path = loaded.config.data_dir.join(DATABASE);
+    let opened = Store::open(&path).await;
+    opened.with_context(|| format!("failed to open the database {}", path.display()))
 }
 
 async fn changed(store: Store, loaded: &Loaded) -> Result<()> {

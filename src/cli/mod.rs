@@ -17,6 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    admin::control,
     config::{self, Loaded},
     server,
 };
@@ -24,12 +25,16 @@ use answer::Answer;
 
 /// A mail submission server: mail travels securely or not at all, and its sender is told.
 #[derive(Debug, Parser)]
-#[command(name = "gatepost", version, propagate_version = true)]
+#[command(
+    name = "gatepost",
+    version,
+    after_help = "Exits with 0 when done, 1 when it failed, 2 when misused."
+)]
 struct Cli {
     /// The configuration file.
-    #[arg(long, global = true, default_value = config::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
-    /// Answer in JSON.
+    /// Answer in JSON, one object a line.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -40,23 +45,25 @@ struct Cli {
 enum Command {
     /// Serve until SIGTERM or SIGINT; SIGHUP reloads.
     Serve,
+    /// Make the running server read its configuration and certificates anew.
+    Reload,
     /// Show it working on this machine, without configuration or privileges.
     Demo(demo::Demo),
     /// Look for mistakes in the configuration and around it.
     Check,
-    /// The configuration file.
+    /// Help with writing the configuration file.
     #[command(subcommand, name = "config")]
     Configuration(Configuration),
-    /// Domains that accounts may have addresses in.
+    /// Add, list and remove the domains that accounts may have addresses in.
     #[command(subcommand)]
     Domain(accounts::DomainCommand),
-    /// Accounts.
+    /// Add, show and change accounts; a running server obeys at once.
     #[command(subcommand)]
     User(accounts::UserCommand),
-    /// Mail in custody.
+    /// Look at mail in custody.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// The version.
+    /// Print the version.
     Version,
 }
 
@@ -106,6 +113,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             answer::print(&config::example())?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Reload => reload(&as_service(&cli.config)?)?,
         Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Queue(command) => {
@@ -122,6 +130,23 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     };
     answer.print(cli.json)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// As SIGHUP, but whoever asks is told what came of it.
+fn reload(loaded: &Loaded) -> Result<Answer> {
+    let data_dir = &loaded.config.data_dir;
+    match control::ask(data_dir, control::Request::Reload)? {
+        Some(control::Answer::Reloaded(waiting)) => {
+            let mut text = "Reloaded the configuration.".to_owned();
+            if !waiting.is_empty() {
+                text.push_str(&format!(" A restart is needed for {}.", waiting.join(", ")));
+            }
+            let object = serde_json::json!({ "done": "reloaded", "needs_restart": waiting });
+            Ok(Answer::done(text, object))
+        }
+        Some(answer) => anyhow::bail!("the running server answered {answer:?}"),
+        None => anyhow::bail!("no server runs on {}", data_dir.display()),
+    }
 }
 
 /// A moment as RFC 3339 writes it, in UTC and whole seconds.
@@ -163,6 +188,7 @@ mod tests {
             ("user address add a@example.org *@example.org", true),
             ("queue list --json", true),
             ("queue list --limit 0", false),
+            ("reload --json", true),
             ("frobnicate", false),
         ] {
             let parsed = Cli::try_parse_from(["gatepost"].into_iter().chain(line.split(' ')));

@@ -3,6 +3,7 @@
 //! Every key is described once, at its field in [`schema`]; the annotated example is made from
 //! there. Nothing below the desk knows this room. The format is TOML 1.0.
 
+mod bounds;
 mod differences;
 mod document;
 mod example;

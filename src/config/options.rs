@@ -3,9 +3,9 @@
 use std::{
     collections::HashMap,
     path::{Component, Path},
-    time::Duration,
 };
 
+use super::bounds::bounds;
 use super::schema::{BareNewline, Config, Recipients, ThrottleLimit};
 use crate::{
     accounts, deliver, intake, listener,
@@ -45,7 +45,8 @@ pub struct Options {
     pub deliver: deliver::Options,
 }
 
-type Wrong = Vec<(String, String)>;
+/// Keys, and what is wrong with each.
+pub(super) type Wrong = Vec<(String, String)>;
 
 /// Fills the rooms' options, or says which keys are wrong and why.
 pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
@@ -135,98 +136,8 @@ pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
     })
 }
 
-fn complain(wrong: &mut Wrong, key: &str, text: impl Into<String>) {
+pub(super) fn complain(wrong: &mut Wrong, key: &str, text: impl Into<String>) {
     wrong.push((key.to_owned(), text.into()));
-}
-
-/// Least and greatest values, in one table.
-fn bounds(config: &Config, wrong: &mut Wrong) {
-    let (l, t, q) = (&config.limits, &config.timeouts, &config.queue);
-    let numbers = [
-        ("limits.message_size", l.message_size.0, 65_536, 1 << 40),
-        ("limits.recipients", l.recipients as u64, 100, 100_000),
-        ("limits.header_size", l.header_size.0, 8_192, 16 << 20),
-        ("limits.header_fields", l.header_fields as u64, 100, 100_000),
-        ("limits.hops", l.hops as u64, 30, 10_000),
-        ("limits.sessions", l.sessions as u64, 1, 1_000_000),
-        (
-            "limits.sessions_per_address",
-            l.sessions_per_address as u64,
-            1,
-            1_000_000,
-        ),
-        ("limits.handshakes", l.handshakes as u64, 1, 100_000),
-        ("limits.messages", l.messages.into(), 1, u32::MAX.into()),
-        ("limits.errors", l.errors.into(), 3, 10_000),
-        ("limits.sign_in_failures", l.sign_in_failures.into(), 3, 100),
-        ("auth.waiting", config.auth.waiting as u64, 1, 100_000),
-        ("auth.workers", config.auth.workers as u64, 0, 4096),
-        ("queue.attempts", q.attempts as u64, 1, 4096),
-        (
-            "queue.attempts_per_route",
-            q.attempts_per_route as u64,
-            1,
-            4096,
-        ),
-        ("spool.inline", config.spool.inline.0, 0, 16 << 20),
-    ];
-    for (key, value, least, most) in numbers {
-        if value < least || value > most {
-            complain(
-                wrong,
-                key,
-                format!("{value} is out of range, from {least} to {most}"),
-            );
-        }
-    }
-    let second = Duration::from_secs(1);
-    for (key, value) in [
-        ("timeouts.handshake", t.handshake),
-        ("timeouts.idle", t.idle),
-        ("timeouts.line", t.line),
-        ("timeouts.data", t.data),
-        ("timeouts.sign_in", t.sign_in),
-        ("timeouts.session", t.session),
-        ("timeouts.write", t.write),
-        ("timeouts.shutdown", t.shutdown),
-        ("queue.retry_first", q.retry_first),
-        ("queue.retry_longest", q.retry_longest),
-        ("queue.hold_after", q.hold_after),
-    ] {
-        if value.0 < second {
-            complain(wrong, key, format!("{value} is too short, the least is 1s"));
-        }
-    }
-    if q.retry_longest.0 > spool::LONGEST_RETRY {
-        complain(wrong, "queue.retry_longest", "is too long, the most is 24h");
-    }
-    if q.retry_first.0 > q.retry_longest.0 {
-        complain(wrong, "queue.retry_first", "is longer than retry_longest");
-    }
-    if !config.data_dir.is_absolute() {
-        complain(wrong, "data_dir", "must be an absolute path");
-    }
-    if config.node.is_empty() || config.node.len() > 64 || !config.node.is_ascii() {
-        complain(wrong, "node", "must be a name of 1 to 64 ASCII characters");
-    }
-    if config.contact.chars().any(char::is_control) {
-        complain(
-            wrong,
-            "contact",
-            "must be one line without control characters",
-        );
-    }
-    if config.log.level.parse::<tracing::Level>().is_err() {
-        let text = "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-        complain(wrong, "log.level", text);
-    }
-    for (n, address) in config.http.listen.iter().enumerate() {
-        if !address.ip().is_loopback() {
-            let text =
-                format!("{address} is no loopback address; health and metrics have no password");
-            complain(wrong, &format!("http.listen.{n}"), text);
-        }
-    }
 }
 
 fn hostname(config: &Config, wrong: &mut Wrong) -> Option<Domain> {
