@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, columns},
+    cannot_open,
     password::PasswordFrom,
     timestamp,
 };
@@ -110,7 +111,7 @@ pub enum AddressCommand {
 async fn open(loaded: &Loaded) -> Result<Store> {
     let path = loaded.config.data_dir.join(DATABASE);
     let opened = Store::open(&path).await;
-    opened.with_context(|| format!("failed to open the database {}", path.display()))
+    opened.with_context(|| cannot_open(&path))
 }
 
 async fn changed(store: Store, loaded: &Loaded) -> Result<()> {

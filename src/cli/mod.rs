@@ -132,6 +132,16 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What failed, and what to do where it is only that we are somebody else.
+fn cannot_open(database: &std::path::Path) -> String {
+    let tried = std::fs::File::open(database);
+    let hint = match tried.map_err(|error| error.kind()) {
+        Err(std::io::ErrorKind::PermissionDenied) => "; run this as root or as the service's user",
+        Ok(_) | Err(_) => "",
+    };
+    format!("failed to open the database {}{hint}", database.display())
+}
+
 /// As SIGHUP, but whoever asks is told what came of it.
 fn reload(loaded: &Loaded) -> Result<Answer> {
     let data_dir = &loaded.config.data_dir;

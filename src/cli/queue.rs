@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, columns},
-    timestamp,
+    cannot_open, timestamp,
 };
 use crate::store::{
     Store, StoreError,
@@ -38,10 +38,7 @@ impl QueueCommand {
             Ok(store) => store,
             // Nothing was ever accepted.
             Err(StoreError::NotFound) => return Ok(answer(&[], 0)),
-            Err(error) => {
-                let what = || format!("failed to open {}", database.display());
-                return Err(error).with_context(what);
-            }
+            Err(error) => return Err(error).with_context(|| cannot_open(database)),
         };
         let listed = listed(&store, list.limit).await;
         store.close().await;
