@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answer;
+mod arrival;
 mod check;
 mod demo;
 pub mod dialogue;
