@@ -1,6 +1,6 @@
 //! The one configuration file: read, explained where it is wrong, turned into each room's options.
 //!
-//! Every key is described once, at its field in [`schema`]; the annotated example is made from
+//! Every key is described once, at its field in `schema`; the annotated example is made from
 //! there. Nothing below the desk knows this room. The format is TOML 1.0.
 
 mod bounds;

@@ -187,7 +187,7 @@ fn write_line(format: LogFormat, at: &str, level: Level, target: &str, values: &
 }
 
 /// Makes a value harmless: what moves a cursor or the direction of reading is shown as `\u{…}`,
-/// and the value ends after [`VALUE_MAX`] octets.
+/// and the value ends after one KiB.
 pub fn escape(value: &str) -> String {
     let mut safe = String::with_capacity(value.len().min(VALUE_MAX));
     for c in value.chars() {

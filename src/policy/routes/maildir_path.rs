@@ -96,7 +96,7 @@ pub fn check_template(template: &str) -> Result<(), TemplateError> {
 /// itself: two mailboxes share a value only if their folded keys are equal. A value too long for a
 /// file name is cut and ends in `%-` and its SHA-256.
 ///
-/// The template must have passed [`check_template`], as those of a [`RouteTable`] have; braces
+/// The template must have passed [`check_template`], as those of a [`RouteTable`](super::RouteTable) have; braces
 /// that name nothing are copied.
 pub fn maildir_path(template: &str, recipient: &Mailbox) -> PathBuf {
     let domain = recipient.domain().canonical();
