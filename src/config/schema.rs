@@ -56,7 +56,7 @@ table! {
         user: String = String::new(),
         /// Name of this node in claims on queued mail. Needs a restart to change.
         node: String = "main".into(),
-        /// Address that mail for <Postmaster> goes to; it must have a route and a mailbox.
+        /// Address that mail for `<Postmaster>` goes to; it must have a route and a mailbox.
         /// Empty: postmaster@ the first domain of the first route.
         postmaster: String = String::new(),
         /// Shown to people whose programs ask for HELP; empty: the postmaster's address.
