@@ -1,14 +1,18 @@
 //! The words of SMTP: addresses, commands, parameters, replies, framing.
 //!
 //! Octets in, values out, and back. Nothing here knows in which order commands come, who sent them
-//! or what becomes of a message. RFC 5321, 1870, 2034, 2920, 3030, 6152, 6531, 9422.
+//! or what becomes of a message. RFC 5321, 1870, 2034, 2920, 3030, 3461,
+//! 6152, 6531, 6533, 9422.
 
 mod address;
 mod command;
 mod content;
+mod dsn;
 mod line;
+mod original_recipient;
 mod parameters;
 mod reply;
+pub mod unitext;
 pub mod xtext;
 
 pub use address::{
@@ -17,8 +21,11 @@ pub use address::{
 };
 pub use command::{ChunkArgument, PathArgument, Verb};
 pub use content::{BareLf, ContentDecoder, ContentFault, LINE_MAX, write_data};
+pub use dsn::{EnvelopeId, Notify, Return};
 pub use line::{COMMAND_MAX, DISCARD_MAX, Line, LineReader, SASL_MAX};
+pub use original_recipient::OriginalRecipient;
 pub use parameters::{
-    BodyParameter, MailParameters, ParameterError, Submitter, parse_rcpt_parameters,
+    BodyParameter, DsnKeyword, MailParameters, ParameterError, RcptParameters, Submitter,
+    parse_rcpt_parameters,
 };
 pub use reply::{EnhancedCode, Reply};

@@ -1,6 +1,6 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11).
 
-use super::{Mailbox, command::parse_size, xtext};
+use super::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, command::parse_size, xtext};
 
 /// Why a parameter was refused. The keyword is in upper case and safe to echo.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,6 +34,15 @@ pub enum Submitter {
     Mailbox(Mailbox),
 }
 
+/// Whether the answer to EHLO listed DSN, which brings RET, ENVID, NOTIFY and ORCPT (RFC 3461 §4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DsnKeyword {
+    /// Its parameters are read.
+    Offered,
+    /// Its parameters are unknown.
+    NotOffered,
+}
+
 /// Every MAIL parameter that is offered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct MailParameters {
@@ -45,14 +54,27 @@ pub struct MailParameters {
     pub smtputf8: bool,
     /// AUTH=. Read, and not relied upon: the session knows who signed in.
     pub auth: Option<Submitter>,
+    /// RET= (RFC 3461 §4.3).
+    pub ret: Option<Return>,
+    /// ENVID= (RFC 3461 §4.4).
+    pub envelope_id: Option<EnvelopeId>,
 }
 
 impl MailParameters {
-    /// Reads the parameters behind a reverse-path.
+    /// Reads the parameters behind a reverse-path where DSN is not offered.
     ///
     /// # Errors
     /// The first parameter that cannot be taken, as [`ParameterError`].
     pub fn parse(text: &str) -> Result<Self, ParameterError> {
+        Self::parse_offering(text, DsnKeyword::NotOffered)
+    }
+
+    /// Reads the parameters behind a reverse-path.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be taken, as [`ParameterError`].
+    pub fn parse_offering(text: &str, dsn: DsnKeyword) -> Result<Self, ParameterError> {
+        let has_dsn = dsn == DsnKeyword::Offered;
         let mut parameters = MailParameters::default();
         for (keyword, value) in words(text) {
             match keyword.to_ascii_uppercase().as_str() {
@@ -71,6 +93,14 @@ impl MailParameters {
                         return Err(ParameterError::Twice("SMTPUTF8"));
                     }
                 }
+                "RET" if has_dsn => {
+                    set(&mut parameters.ret, "RET", value.and_then(Return::parse))?;
+                }
+                "ENVID" if has_dsn => set(
+                    &mut parameters.envelope_id,
+                    "ENVID",
+                    value.and_then(EnvelopeId::parse),
+                )?,
                 _ => return Err(unknown(keyword)),
             }
         }
@@ -78,15 +108,48 @@ impl MailParameters {
     }
 }
 
-/// Reads the parameters behind a forward-path: none is offered.
+/// Every RCPT parameter that is offered with the keyword DSN.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RcptParameters {
+    /// NOTIFY= (RFC 3461 §4.1).
+    pub notify: Option<Notify>,
+    /// ORCPT= (RFC 3461 §4.2). It may hold more than ASCII only in a transaction with SMTPUTF8.
+    pub original_recipient: Option<OriginalRecipient>,
+}
+
+impl RcptParameters {
+    /// Reads the parameters behind a forward-path.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be taken, as [`ParameterError`].
+    pub fn parse_offering(text: &str, dsn: DsnKeyword) -> Result<Self, ParameterError> {
+        let has_dsn = dsn == DsnKeyword::Offered;
+        let mut parameters = RcptParameters::default();
+        for (keyword, value) in words(text) {
+            match keyword.to_ascii_uppercase().as_str() {
+                "NOTIFY" if has_dsn => set(
+                    &mut parameters.notify,
+                    "NOTIFY",
+                    value.and_then(Notify::parse),
+                )?,
+                "ORCPT" if has_dsn => set(
+                    &mut parameters.original_recipient,
+                    "ORCPT",
+                    value.and_then(OriginalRecipient::parse),
+                )?,
+                _ => return Err(unknown(keyword)),
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+/// Reads the parameters behind a forward-path where DSN is not offered: there is none.
 ///
 /// # Errors
 /// [`ParameterError::Unknown`] for the first one there is.
 pub fn parse_rcpt_parameters(text: &str) -> Result<(), ParameterError> {
-    match words(text).next() {
-        None => Ok(()),
-        Some((keyword, _)) => Err(unknown(keyword)),
-    }
+    RcptParameters::parse_offering(text, DsnKeyword::NotOffered).map(drop)
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -189,6 +252,60 @@ mod tests {
                 .unwrap()
                 .size_octets,
             Some(u64::MAX)
+        );
+    }
+
+    /// R3461-4.1a, R3461-4.2a, R3461-4.3a, R3461-4.4a, R3461-4.5a, R3461-5.1b.
+    #[test]
+    fn parameters_of_the_keyword_dsn() {
+        use DsnKeyword::{NotOffered, Offered};
+        use ParameterError::{BadValue, Twice, Unknown};
+
+        let mail = MailParameters::parse_offering("ret=hdrs ENVID=QQ+3D1 SIZE=10", Offered);
+        let mail = mail.unwrap();
+        assert_eq!(mail.ret, Some(Return::Headers));
+        assert_eq!(mail.envelope_id, EnvelopeId::parse("QQ+3D1"));
+        assert_eq!(mail.size_octets, Some(10));
+        let rcpt = "notify=success,delay ORCPT=rfc822;Bob@b.c";
+        let rcpt = RcptParameters::parse_offering(rcpt, Offered).unwrap();
+        assert_eq!(rcpt.notify, Notify::parse("SUCCESS,DELAY"));
+        assert_eq!(
+            rcpt.original_recipient,
+            OriginalRecipient::parse("rfc822;Bob@b.c")
+        );
+
+        for (text, dsn, error) in [
+            ("RET=FULL", NotOffered, Unknown("RET".into())),
+            ("ENVID=x", NotOffered, Unknown("ENVID".into())),
+            ("NOTIFY=NEVER", Offered, Unknown("NOTIFY".into())),
+            ("RET", Offered, BadValue("RET")),
+            ("RET=ALL", Offered, BadValue("RET")),
+            ("RET=FULL RET=FULL", Offered, Twice("RET")),
+            ("ENVID=", Offered, BadValue("ENVID")),
+            ("ENVID=a=b", Offered, BadValue("ENVID")),
+            ("ENVID=a envid=a", Offered, Twice("ENVID")),
+        ] {
+            let read = MailParameters::parse_offering(text, dsn);
+            assert_eq!(read, Err(error), "{text}");
+        }
+        for (text, dsn, error) in [
+            ("NOTIFY=NEVER", NotOffered, Unknown("NOTIFY".into())),
+            ("ORCPT=rfc822;a@b.c", NotOffered, Unknown("ORCPT".into())),
+            ("RET=FULL", Offered, Unknown("RET".into())),
+            ("NOTIFY", Offered, BadValue("NOTIFY")),
+            ("NOTIFY=NEVER,SUCCESS", Offered, BadValue("NOTIFY")),
+            ("NOTIFY=DELAY NOTIFY=DELAY", Offered, Twice("NOTIFY")),
+            ("ORCPT=", Offered, BadValue("ORCPT")),
+            ("ORCPT=a@b.c", Offered, BadValue("ORCPT")),
+            ("ORCPT=x;y ORCPT=x;y", Offered, Twice("ORCPT")),
+        ] {
+            let read = RcptParameters::parse_offering(text, dsn);
+            assert_eq!(read, Err(error), "{text}");
+        }
+        assert_eq!(parse_rcpt_parameters(""), Ok(()));
+        assert_eq!(
+            parse_rcpt_parameters("NOTIFY=NEVER"),
+            Err(Unknown("NOTIFY".into()))
         );
     }
 }
