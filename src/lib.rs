@@ -18,7 +18,7 @@
 //! | desk | `cli` `server` `config` `admin` | know everybody, known by nobody |
 //! | hands | `listener` `intake` `queue` `deliver` | tasks that move mail |
 //! | keepers | `store` `spool` `accounts` `tls` | each owns one thing of the outside world |
-//! | machines | `session` `policy` | pure: no I/O, no clock, no randomness, no logging |
+//! | machines | `session` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
 //!
 //! # What always holds
@@ -48,6 +48,7 @@ pub mod listener;
 pub mod message;
 pub mod policy;
 pub mod queue;
+pub mod report;
 pub mod sasl;
 pub mod server;
 pub mod session;

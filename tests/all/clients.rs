@@ -103,7 +103,7 @@ pub fn present(program: &str, there: bool) -> bool {
     there
 }
 
-fn answers(command: &mut Command) -> bool {
+pub fn answers(command: &mut Command) -> bool {
     let command = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -117,7 +117,7 @@ fn tools() -> PathBuf {
     place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"))
 }
 
-fn script(name: &str) -> PathBuf {
+pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
         .join(name)

@@ -8,7 +8,7 @@ use std::{
 };
 
 const WORDS: &[&str] = &["smtp", "sasl", "envelope", "message"];
-const MACHINES: &[&str] = &["session", "policy"];
+const MACHINES: &[&str] = &["session", "policy", "report"];
 
 /// Each room, and the rooms that it may import beside itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["smtp", "envelope"]),
     ("session", &["smtp", "sasl", "envelope"]),
     ("policy", &["smtp", "envelope", "message"]),
+    ("report", &["smtp", "envelope", "message"]),
     ("store", &["smtp", "envelope", "policy"]),
     ("spool", &["smtp", "envelope", "store"]),
     (

@@ -11,6 +11,7 @@ mod framing;
 mod handoff;
 mod house;
 mod patience;
+mod reports;
 mod rights;
 mod running;
 mod server;
