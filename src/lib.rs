@@ -18,7 +18,7 @@
 //! | desk | `cli` `server` `config` `admin` | know everybody, known by nobody |
 //! | hands | `listener` `intake` `queue` `deliver` | tasks that move mail |
 //! | keepers | `store` `spool` `accounts` `tls` | each owns one thing of the outside world |
-//! | machines | `session` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
+//! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
 //!
 //! # What always holds
@@ -40,6 +40,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod deliver;
 pub mod envelope;

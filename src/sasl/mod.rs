@@ -7,6 +7,7 @@
 mod base64;
 mod exchange;
 mod prepare;
+mod scram_client;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 pub use base64::{decode_base64, encode_base64};
 pub use exchange::{Exchange, Step};
 pub use prepare::prepare;
+pub use scram_client::{Derivation, DerivedKey, NONCE_OCTETS, ScramClient, ScramFault};
 
 /// Decoded octets of one response at most (S15; RFC 4954 §4 asks for as much).
 pub const RESPONSE_MAX: usize = 12_288;

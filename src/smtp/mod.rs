@@ -12,6 +12,7 @@ mod line;
 mod original_recipient;
 mod parameters;
 mod reply;
+mod reply_reader;
 pub mod unitext;
 pub mod xtext;
 
@@ -29,3 +30,4 @@ pub use parameters::{
     parse_rcpt_parameters,
 };
 pub use reply::{EnhancedCode, Reply};
+pub use reply_reader::{REPLY_MAX, ReceivedReply, ReplyClass, ReplyFault, ReplyReader};

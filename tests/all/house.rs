@@ -8,7 +8,7 @@ use std::{
 };
 
 const WORDS: &[&str] = &["smtp", "sasl", "envelope", "message"];
-const MACHINES: &[&str] = &["session", "policy", "report"];
+const MACHINES: &[&str] = &["session", "client", "policy", "report"];
 
 /// Each room, and the rooms that it may import beside itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &["smtp"]),
     ("message", &["smtp", "envelope"]),
     ("session", &["smtp", "sasl", "envelope"]),
+    ("client", &["smtp", "sasl", "envelope"]),
     ("policy", &["smtp", "envelope", "message"]),
     ("report", &["smtp", "envelope", "message"]),
     ("store", &["smtp", "envelope", "policy"]),
@@ -41,7 +42,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "deliver",
         &[
-            "smtp", "envelope", "message", "session", "policy", "tls", "store", "spool",
+            "smtp", "sasl", "envelope", "message", "session", "client", "policy", "tls", "store",
+            "spool",
         ],
     ),
     (
