@@ -85,7 +85,8 @@ impl Client {
             return;
         };
         if content.waits_for_answer() {
-            return;
+            let text = "content came that was not asked for";
+            return self.fail(Cause::Local, verdict::ours(3, 0, text));
         }
         self.since = now;
         match content.missing.checked_sub(piece.len() as u64) {

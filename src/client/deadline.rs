@@ -39,8 +39,14 @@ impl Client {
         } else {
             2
         };
-        let seconds = now.since(self.since).as_secs();
-        let text = self.waiting_text(&format!("nothing for {seconds} s"));
+        let silent = now.since(self.since);
+        let accident = if self.patience().is_some_and(|most| most <= silent) {
+            format!("nothing for {} s", silent.as_secs())
+        } else {
+            let whole = self.options.timeouts.transaction.as_secs();
+            format!("the message took longer than {whole} s")
+        };
+        let text = self.waiting_text(&accident);
         self.fail(Cause::Timeout, verdict::ours(4, detail, text));
     }
 

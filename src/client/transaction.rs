@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Cause, Client, Extensions, Fate, Message, NeedsSevenBit, Output, Phase, Protocol, Recipient,
+    Cause, Client, Ending, Extensions, Fate, Message, NeedsSevenBit, Output, Phase, Protocol,
+    Recipient,
     commands::{self, Alphabet},
     content::Content,
     verdict,
@@ -204,33 +205,32 @@ impl Client {
     /// session end where it has no more room itself.
     fn settle_limits(&mut self, transaction: &mut Transaction) {
         let limits = self.extensions.limits;
-        if let Some(most) = limits.recipient_domains {
-            let unnamed = std::mem::take(&mut transaction.unnamed);
-            for at in unnamed {
-                let domain = transaction.message.recipients[at].mailbox.domain();
-                let domain = domain.canonical();
-                if self.domains.len() < most || self.domains.contains(&domain) {
-                    self.domains.insert(domain);
-                    transaction.unnamed.push_back(at);
-                } else {
+        for at in std::mem::take(&mut transaction.unnamed) {
+            if let Some(most) = limits.recipients
+                && transaction.unnamed.len() >= most
+            {
+                let text = format!("the next hop takes {most} recipients a transaction");
+                transaction.put_off(at, &text);
+                continue;
+            }
+            if let Some(most) = limits.recipient_domains {
+                let mailbox = &transaction.message.recipients[at].mailbox;
+                let domain = mailbox.domain().canonical();
+                if self.domains.len() >= most && !self.domains.contains(&domain) {
                     let text = format!("the next hop takes {most} recipient domains a session");
                     transaction.put_off(at, &text);
-                    self.ending = super::Ending::Soon;
+                    self.ending = Ending::Soon;
+                    continue;
                 }
+                self.domains.insert(domain);
             }
-        }
-        if let Some(most) = limits.recipients {
-            let text = format!("the next hop takes {most} recipients a transaction");
-            let room = most.min(transaction.unnamed.len());
-            for at in transaction.unnamed.split_off(room) {
-                transaction.put_off(at, &text);
-            }
+            transaction.unnamed.push_back(at);
         }
         if !transaction.unnamed.is_empty() {
             self.mails += 1;
         }
         if limits.mails.is_some_and(|most| self.mails >= most) {
-            self.ending = super::Ending::Soon;
+            self.ending = Ending::Soon;
         }
     }
 

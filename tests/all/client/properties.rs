@@ -227,6 +227,83 @@ fn a_flood_of_noise_is_borne() {
     assert_eq!((seen.begun, seen.failed), (0, 1));
 }
 
+/// However many recipients there are, no more than a hundred commands wait for answers, so that a
+/// hop that writes while we write comes to no standstill (R2920-3.1d).
+#[test]
+fn pipelined_commands_are_few_enough_to_be_answered() {
+    let now = Moment::default();
+    let mut client = Client::new(Channel::Proved, Arc::new(options()), [7; 24], now);
+    let (mut sent, mut answered, mut fates) = (0, 0, Vec::new());
+    let mut drain = |client: &mut Client, sent: &mut usize| {
+        while let Some(output) = client.poll() {
+            match output {
+                Output::Send(octets) => {
+                    let text = String::from_utf8(octets).unwrap();
+                    let named = ["MAIL ", "RCPT ", "DATA"];
+                    *sent += usize::from(named.iter().any(|name| text.starts_with(name)));
+                }
+                Output::Done(all) => fates = all,
+                _ => {}
+            }
+        }
+    };
+    client.receive(now, b"220 hop\r\n");
+    drain(&mut client, &mut sent);
+    client.receive(now, b"250-hop\r\n250 PIPELINING\r\n");
+    drain(&mut client, &mut sent);
+    client.begin(now, message(1_000)).unwrap();
+    drain(&mut client, &mut sent);
+    while answered < 1_001 {
+        assert!(sent - answered <= 100, "{} wait", sent - answered);
+        assert!(sent > answered, "a standstill");
+        let reply: &[u8] = if answered == 0 {
+            b"250 ok\r\n"
+        } else {
+            b"550 5.1.1 no\r\n"
+        };
+        client.receive(now, reply);
+        answered += 1;
+        drain(&mut client, &mut sent);
+    }
+    client.receive(now, b"503 nobody\r\n");
+    drain(&mut client, &mut sent);
+    assert_eq!(sent, 1_002);
+    assert_eq!(fates.len(), 1_000);
+}
+
+/// A hop that takes the content crumb by crumb, each in time, does not keep its place for ever.
+#[test]
+fn a_crawling_hop_is_left_after_four_hours() {
+    let begin = Moment::default();
+    let mut now = begin;
+    let mut client = Client::new(Channel::Proved, Arc::new(options()), [7; 24], now);
+    for reply in [&b"220 hop\r\n"[..], b"250 hop\r\n"] {
+        client.receive(now, reply);
+    }
+    while client.poll().is_some() {}
+    let mut message = message(1);
+    message.size_octets = 1_000;
+    client.begin(now, message).unwrap();
+    for reply in [&b"250 ok\r\n"[..], b"250 ok\r\n", b"354 go\r\n"] {
+        client.receive(now, reply);
+    }
+    while !client.is_closed() {
+        while client.poll().is_some() {}
+        let crumb = now + Duration::from_secs(170);
+        now = client.deadline().unwrap().min(crumb);
+        client.timeout(now);
+        client.content(now, b"x");
+    }
+    assert_eq!(now.since(begin), Duration::from_secs(4 * 3_600));
+    let Some(Output::Done(fates)) = client.poll() else {
+        panic!("no fates");
+    };
+    let Fate::Deferred(status) = &fates[0] else {
+        panic!("{fates:?}");
+    };
+    assert!(status.text.contains("took longer than 14400 s"), "{status}");
+}
+
 /// A hop that answers for ever, each time in time, is left in the end.
 #[test]
 fn an_endless_exchange_is_bounded() {
