@@ -150,6 +150,7 @@ impl Pair {
                 Output::Send(reply) | Output::StartTls(reply) => reply.write(&mut self.to_client),
                 Output::Content(octets) => self.draft.extend(octets),
                 Output::ContentAbort => self.draft.clear(),
+                Output::CredentialsInClear => panic!("credentials in the clear"),
                 Output::Close => self.session_closed = true,
                 Output::Ask(question) => {
                     let verdict = self.decide(question);
