@@ -1,11 +1,12 @@
-//! What header editing costs: a typical section of 1.5 KiB from splitting to the finished form.
+//! What header editing costs: a typical section of 1.5 KiB from splitting to the finished form; and
+//! what the transfer encoding of 1 MB costs, in both passes.
 
 use std::{hint::black_box, time::SystemTime};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gatepost::{
     envelope::QueueId,
-    message::{Fixup, Header, Limits, Splitter, Trace, date},
+    message::{Fixup, Goal, Header, Limits, Recoder, Splitter, Survey, Trace, date},
     smtp::{Domain, Mailbox},
 };
 
@@ -68,5 +69,51 @@ fn edit(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, edit);
+/// A text and an attachment in base64, 1 MB in all; the last line of the text is too long.
+fn attachment() -> (Vec<u8>, Vec<u8>) {
+    let header = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\n";
+    let mut body = b"--=_b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n".to_vec();
+    while body.len() < 300_000 {
+        body.extend_from_slice(b"A line of a text with some words in it, of a usual length.\r\n");
+    }
+    body.extend_from_slice(&[b'x'; 999]);
+    body.extend_from_slice(b"\r\n--=_b\r\nContent-Type: image/png\r\n");
+    body.extend_from_slice(b"Content-Transfer-Encoding: base64\r\n\r\n");
+    while body.len() < 1_000_000 {
+        body.extend_from_slice(&[b'B'; 76]);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--=_b--\r\n");
+    (header.to_vec(), body)
+}
+
+fn transfer(criterion: &mut Criterion) {
+    let (header, body) = attachment();
+    let survey = || {
+        let mut survey = Survey::new(Goal::ShortLines, black_box(&header));
+        body.chunks(256 << 10).for_each(|piece| survey.push(piece));
+        survey
+            .finish()
+            .expect("nothing to refuse")
+            .expect("something to encode")
+    };
+    let mut group = criterion.benchmark_group("transfer encoding of 1 MB");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("survey", |bencher| bencher.iter(survey));
+    let recoding = survey();
+    let mut out = Vec::with_capacity(2 * body.len());
+    group.bench_function("write the copy", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            let (copy, mut recoder) = Recoder::new(recoding.clone(), black_box(&header));
+            body.chunks(256 << 10)
+                .for_each(|piece| recoder.push(piece, &mut out));
+            recoder.finish(&mut out);
+            copy
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, edit, transfer);
 criterion_main!(benches);

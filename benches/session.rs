@@ -9,7 +9,7 @@ use gatepost::{
         Channel, MessageVerdict, Options, Output, Question, RecipientVerdict, SenderVerdict,
         Session, SignInVerdict, Verdict,
     },
-    smtp::{BareLf, ContentDecoder, Domain, Mailbox, write_data},
+    smtp::{ContentDecoder, Domain, Mailbox, Tolerance, write_data},
 };
 
 fn message(octets: usize) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn framing(c: &mut Criterion) {
             let mut out = Vec::with_capacity(sent.len());
             b.iter(|| {
                 out.clear();
-                let mut decoder = ContentDecoder::for_data(BareLf::Convert);
+                let mut decoder = ContentDecoder::for_data(Tolerance::default());
                 for piece in sent.chunks(16_384) {
                     decoder.decode(black_box(piece), &mut out);
                 }
@@ -50,7 +50,7 @@ fn options() -> Options {
         messages: 1_000,
         errors: 20,
         sign_in_failures: 5,
-        bare_lf: BareLf::Convert,
+        tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").expect("a mailbox"),
         greeting: "ESMTP Gatepost ready".into(),
         contact: String::new(),

@@ -99,7 +99,7 @@ impl Stuffing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::{BareLf, ContentDecoder, write_data};
+    use crate::smtp::{BareLf, ContentDecoder, LongLines, Tolerance, write_data};
     use proptest::prelude::*;
 
     fn stuffed(content: &[u8], sizes: &[usize], framing: Framing) -> Result<Vec<u8>, Unfit> {
@@ -167,7 +167,10 @@ mod tests {
             let mut whole = Vec::new();
             write_data(&content, &mut whole);
             prop_assert_eq!(&out, &whole);
-            let mut decoder = ContentDecoder::for_data(BareLf::Refuse);
+            let mut decoder = ContentDecoder::for_data(Tolerance {
+                bare_lf: BareLf::Refuse,
+                long_lines: LongLines::Refuse,
+            });
             let mut decoded = Vec::new();
             prop_assert_eq!(decoder.decode(&out, &mut decoded), out.len());
             prop_assert!(decoder.has_ended());

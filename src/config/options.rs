@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::bounds::bounds;
-use super::schema::{BareNewline, Config, Recipients, ThrottleLimit};
+use super::schema::{BareNewline, Config, LongLines, Recipients, ThrottleLimit};
 use crate::{
     accounts, deliver, intake, listener,
     policy::{
@@ -74,9 +74,15 @@ pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
             messages: limits.messages,
             errors: limits.errors,
             sign_in_failures: limits.sign_in_failures,
-            bare_lf: match limits.bare_newline {
-                BareNewline::Convert => crate::smtp::BareLf::Convert,
-                BareNewline::Reject => crate::smtp::BareLf::Refuse,
+            tolerance: crate::smtp::Tolerance {
+                bare_lf: match limits.bare_newline {
+                    BareNewline::Convert => crate::smtp::BareLf::Convert,
+                    BareNewline::Reject => crate::smtp::BareLf::Refuse,
+                },
+                long_lines: match config.intake.long_lines {
+                    LongLines::Encode => crate::smtp::LongLines::Encode,
+                    LongLines::Refuse => crate::smtp::LongLines::Refuse,
+                },
             },
             contact: match config.contact.as_str() {
                 "" => postmaster.to_string(),

@@ -23,6 +23,16 @@ pub enum BareNewline {
     Reject,
 }
 
+/// What becomes of lines over 998 octets in the body of a message.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongLines {
+    /// The parts that hold them are encoded.
+    Encode,
+    /// The message is refused.
+    Refuse,
+}
+
 /// Which recipients a local route takes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -230,6 +240,9 @@ table! {
     Intake {
         /// Show the client's address and EHLO name in the Received field.
         reveal_client: bool = false,
+        /// Lines over 998 octets in the body: "encode" the parts that hold them (quoted-printable or
+        /// base64), or "refuse" the message.
+        long_lines: LongLines = LongLines::Encode,
     }
 }
 

@@ -5,6 +5,7 @@
 //! (RFC 6409 §5.2). Knows no connection and no transport.
 
 mod draft;
+mod encode;
 mod ids;
 mod prepare;
 mod refusal;
@@ -20,6 +21,7 @@ use arc_swap::ArcSwap;
 
 use draft::Complete;
 pub use draft::Draft;
+use encode::{Finished, encode};
 use ids::Ids;
 use prepare::{Circumstances, prepare};
 use refusal::Refusal;
@@ -55,6 +57,8 @@ pub struct Submission {
     pub by: Identity,
     /// Sender and recipients.
     pub envelope: Envelope,
+    /// Lines of the body are over 998 octets: the parts that hold them are encoded.
+    pub has_long_lines: bool,
     /// Where the client connected from.
     pub peer: SocketAddr,
     /// What the client called itself: data from the network.
@@ -180,8 +184,21 @@ impl Intake {
         // A panic ends this message and nothing else (S19).
         let header = panic::catch_unwind(AssertUnwindSafe(|| prepare(section, &circumstances)))
             .map_err(|_| Refusal::Panicked)??;
+        let mut message = Finished {
+            header,
+            body: body.finish().await?,
+            eight_bit,
+        };
+        let is_encoded = submission.has_long_lines;
+        if is_encoded {
+            message = encode(&self.spool, message).await?;
+        }
+        let Finished {
+            header,
+            body,
+            eight_bit,
+        } = message;
         let size_octets = header.len() as u64 + body.len();
-        let body = body.finish().await?;
         let Submission {
             by,
             mut envelope,
@@ -210,6 +227,7 @@ impl Intake {
             recipients,
             size_octets,
             tls = tls.as_ref().map(|tls| tls.suite),
+            encoded = is_encoded.then_some("long lines"),
             "message accepted"
         );
         Ok(id)

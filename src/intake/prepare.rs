@@ -102,6 +102,7 @@ mod tests {
                 body: BodyType::SevenBit,
                 smtputf8: false,
             },
+            has_long_lines: false,
             peer: "192.0.2.7:1025".parse().unwrap(),
             client_name: "laptop.secret.example".to_owned(),
             tls: None,

@@ -2,7 +2,7 @@
 
 use super::draft::Break;
 use crate::{
-    message::Fault,
+    message::{CannotConvert, Fault},
     policy::content,
     smtp::{Mailbox, Reply},
     spool::CustodyError,
@@ -14,6 +14,9 @@ pub(super) enum Refusal {
     /// The content has a fault.
     #[error(transparent)]
     Content(#[from] Fault),
+    /// A line is too long where nothing can be encoded.
+    #[error("line over 998 octets: {0}")]
+    LongLine(#[from] CannotConvert),
     /// The account may not send as this address.
     #[error("{place} names {address}, which the account may not send as")]
     NotYours {
@@ -34,8 +37,8 @@ pub(super) enum Refusal {
     /// The system gave no random octets for a Message-ID.
     #[error("system gave no random octets")]
     NoRandomness,
-    /// Reading or mending the header section panicked (S19).
-    #[error("processing of the header section panicked")]
+    /// Reading or mending the message panicked (S19).
+    #[error("processing of the message panicked")]
     Panicked,
 }
 
@@ -44,6 +47,7 @@ impl Refusal {
     pub(super) fn reply(&self) -> Reply {
         match self {
             Refusal::Content(fault) => content::refusal(fault),
+            Refusal::LongLine(why) => content::long_line(*why),
             Refusal::NotYours { address, .. } => content::not_yours(address),
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
@@ -57,7 +61,7 @@ impl Refusal {
     /// For the counter `gatepost_messages_refused_total`.
     pub(super) fn class(&self) -> &'static str {
         match self {
-            Refusal::Content(_) => "content",
+            Refusal::Content(_) | Refusal::LongLine(_) => "content",
             Refusal::NotYours { .. } | Refusal::AccountClosed => "rights",
             Refusal::Custody(_) => "custody",
             Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => "internal",

@@ -167,12 +167,17 @@ impl Decide for Desk {
             Question::Recipient { by, recipient } => {
                 Verdict::Recipient(self.recipients.check(&by, &recipient).await)
             }
-            Question::Message { by, envelope } => {
+            Question::Message {
+                by,
+                envelope,
+                has_long_lines,
+            } => {
                 // Content with no octet at all makes no output.
                 let draft = draft.unwrap_or_else(|| self.intake.draft());
                 let submission = Submission {
                     by,
                     envelope,
+                    has_long_lines,
                     peer: about.peer,
                     client_name: about.client_name.unwrap_or_default().to_owned(),
                     tls: about.tls.cloned(),

@@ -4,7 +4,7 @@
 //! reply here (RFC 5321 §4.3.2, RFC 3463, RFC 6409 §6). Nothing here finds faults.
 
 use crate::{
-    message::{AddressFault, Fault},
+    message::{AddressFault, CannotConvert, Fault},
     smtp::{Mailbox, Reply},
 };
 
@@ -73,6 +73,24 @@ pub fn refusal(fault: &Fault) -> Reply {
         )),
         Fault::Looping { .. } => Reply::new(554, 4, 6, "Message is looping"),
     }
+}
+
+/// The reply to a line over 998 octets where nothing can be encoded, and why.
+pub fn long_line(why: CannotConvert) -> Reply {
+    let place = match why {
+        CannotConvert::Sealed => "in a signed or encrypted part",
+        CannotConvert::PartHeader => "in the header of a part",
+        CannotConvert::Unencodable
+        | CannotConvert::UnknownEncoding
+        | CannotConvert::Structure
+        | CannotConvert::TooComplex => "in a part that cannot be encoded",
+    };
+    Reply::new(
+        554,
+        6,
+        0,
+        format!("Message contains a line over 998 octets {place}"),
+    )
 }
 
 /// The reply where the account may not use `address` in the envelope or a field (RFC 6409 §6.3).

@@ -79,10 +79,10 @@ impl Session {
         let Some(mut transaction) = transaction else {
             return self.close();
         };
-        let bare_lf = self.options.bare_lf;
+        let tolerance = self.options.tolerance;
         let decoder = transaction
             .chunks
-            .get_or_insert_with(|| ContentDecoder::for_chunks(bare_lf));
+            .get_or_insert_with(|| ContentDecoder::for_chunks(tolerance));
         if decoder.octets().saturating_add(chunk.octets) > self.options.message_size {
             self.outputs.push_back(Output::ContentAbort);
             transaction.chunks = None;

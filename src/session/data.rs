@@ -35,7 +35,7 @@ impl Session {
         let Phase::Envelope(transaction) = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return self.close();
         };
-        let decoder = ContentDecoder::for_data(self.options.bare_lf);
+        let decoder = ContentDecoder::for_data(self.options.tolerance);
         let began = self.clocks.touched;
         let data = Data {
             transaction,
@@ -92,7 +92,12 @@ impl Session {
             return self.close();
         };
         let envelope = transaction.envelope;
-        self.ask(Asking::Message, Question::Message { by, envelope });
+        let question = Question::Message {
+            by,
+            envelope,
+            has_long_lines: decoder.has_long_lines(),
+        };
+        self.ask(Asking::Message, question);
     }
 
     pub(super) fn message_decided(&mut self, verdict: MessageVerdict) {

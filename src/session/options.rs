@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     envelope::TlsFacts,
-    smtp::{BareLf, Domain, Mailbox},
+    smtp::{Domain, Mailbox, Tolerance},
 };
 
 /// How the connection stands as the session begins.
@@ -31,8 +31,8 @@ pub struct Options {
     pub errors: u32,
     /// Failed sign-ins that are borne; a further AUTH ends the session (RFC 4954 §9: not below 3).
     pub sign_in_failures: u32,
-    /// What is done with a bare LF in content.
-    pub bare_lf: BareLf,
+    /// What is done with a bare LF and with long lines in content.
+    pub tolerance: Tolerance,
     /// Where mail for `<Postmaster>` goes (RFC 5321 §4.5.1).
     pub postmaster: Mailbox,
     /// Text behind the host name in the greeting.

@@ -323,6 +323,7 @@ pub(super) fn bad_content(fault: ContentFault) -> Reply {
         ContentFault::BareCr | ContentFault::BareLf => "Lines must end in CRLF",
         ContentFault::Nul => "Message contains a NUL octet",
         ContentFault::LongLine => "Message contains a line over 998 octets",
+        ContentFault::LongHeaderLine => "Message contains a header line over 998 octets",
     };
     Reply::new(554, 6, 0, text)
 }

@@ -60,6 +60,8 @@ pub enum Question {
         by: Identity,
         /// Sender and recipients.
         envelope: Envelope,
+        /// Lines of the body are over 998 octets and have to be encoded.
+        has_long_lines: bool,
     },
 }
 

@@ -1,9 +1,10 @@
 //! Mail data as it arrives: dot-stuffing, end of data, line ends (RFC 5321 §4.5.2, §2.3.8; RFC 3030).
 //!
 //! One decoder serves DATA and BDAT, so that both hand on the same form: unstuffed, every line
-//! ended by CRLF, no bare CR, LF or NUL, no line over 998 octets. A bare LF becomes CRLF, yet it
-//! never makes a line start at which a dot would mean something: only CRLF.CRLF ends DATA. After
-//! a fault the decoder still follows the octets to the true end, and hands on nothing.
+//! ended by CRLF, no bare CR, LF or NUL, no line over 998 octets but where [`LongLines`] lets one
+//! pass. A bare LF becomes CRLF, yet it never makes a line start at which a dot would mean
+//! something: only CRLF.CRLF ends DATA. After a fault the decoder still follows the octets to the
+//! true end, and hands on nothing.
 //!
 //! ```text
 //!             other                 CR                LF
@@ -31,6 +32,9 @@ pub enum ContentFault {
     /// A line over [`LINE_MAX`].
     #[error("line over 998 octets")]
     LongLine,
+    /// A line of the header section over [`LINE_MAX`], which no transfer encoding mends.
+    #[error("header line over 998 octets")]
+    LongHeaderLine,
 }
 
 /// What is done with an LF that stands alone.
@@ -41,6 +45,25 @@ pub enum BareLf {
     Convert,
     /// It is a fault.
     Refuse,
+}
+
+/// What is done with a line of the body over [`LINE_MAX`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LongLines {
+    /// It passes and is told of; whoever takes the content has to encode it (RFC 6409 §8.4).
+    #[default]
+    Encode,
+    /// It is a fault.
+    Refuse,
+}
+
+/// What a decoder bears, beside what it mends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tolerance {
+    /// For an LF that stands alone.
+    pub bare_lf: BareLf,
+    /// For lines too long.
+    pub long_lines: LongLines,
 }
 
 /// How the end of the content is told.
@@ -66,33 +89,37 @@ enum State {
 #[derive(Debug)]
 pub struct ContentDecoder {
     framing: Framing,
-    bare_lf: BareLf,
+    tolerance: Tolerance,
     state: State,
     fault: Option<ContentFault>,
     line_octets: usize,
     octets: u64,
+    /// The blank line behind the header section was met.
+    in_body: bool,
+    has_long_lines: bool,
 }
 
 impl ContentDecoder {
     /// A decoder for what follows a 354.
-    pub fn for_data(bare_lf: BareLf) -> Self {
-        Self::new(Framing::Dot, bare_lf)
+    pub fn for_data(tolerance: Tolerance) -> Self {
+        Self::new(Framing::Dot, tolerance)
     }
 
     /// A decoder for the chunks of one message.
-    pub fn for_chunks(bare_lf: BareLf) -> Self {
-        Self::new(Framing::Count, bare_lf)
+    pub fn for_chunks(tolerance: Tolerance) -> Self {
+        Self::new(Framing::Count, tolerance)
     }
 
-    fn new(framing: Framing, bare_lf: BareLf) -> Self {
-        let state = State::LineStart;
+    fn new(framing: Framing, tolerance: Tolerance) -> Self {
         ContentDecoder {
             framing,
-            bare_lf,
-            state,
+            tolerance,
+            state: State::LineStart,
             fault: None,
             line_octets: 0,
             octets: 0,
+            in_body: false,
+            has_long_lines: false,
         }
     }
 
@@ -105,6 +132,11 @@ impl ContentDecoder {
     /// (RFC 1870 §5).
     pub fn octets(&self) -> u64 {
         self.octets
+    }
+
+    /// Whether lines over [`LINE_MAX`] were handed on.
+    pub fn has_long_lines(&self) -> bool {
+        self.has_long_lines
     }
 
     /// Whether the end of data was read.
@@ -142,7 +174,7 @@ impl ContentDecoder {
                     let length = memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
                     self.line_octets += length;
                     if self.line_octets > LINE_MAX {
-                        self.fail(ContentFault::LongLine);
+                        self.long_line_met();
                     }
                     if length > 0 {
                         self.state = State::Inside;
@@ -173,7 +205,7 @@ impl ContentDecoder {
                             self.append(b"\r", out);
                         }
                         at += 1;
-                        self.line_octets = 0;
+                        self.line_ended();
                         self.state = State::LineStart;
                     } else {
                         // The octet itself is looked at again: it may be a CR of its own.
@@ -217,12 +249,25 @@ impl ContentDecoder {
     }
 
     fn bare_lf_met(&mut self, out: &mut Vec<u8>) {
-        match self.bare_lf {
+        match self.tolerance.bare_lf {
             BareLf::Convert => self.append(b"\r\n", out),
             BareLf::Refuse => self.fail(ContentFault::BareLf),
         }
-        self.line_octets = 0;
+        self.line_ended();
         self.state = State::Inside;
+    }
+
+    fn line_ended(&mut self) {
+        self.in_body |= self.line_octets == 0;
+        self.line_octets = 0;
+    }
+
+    fn long_line_met(&mut self) {
+        match self.tolerance.long_lines {
+            LongLines::Refuse => self.fail(ContentFault::LongLine),
+            LongLines::Encode if !self.in_body => self.fail(ContentFault::LongHeaderLine),
+            LongLines::Encode => self.has_long_lines = true,
+        }
     }
 
     fn append(&mut self, octets: &[u8], out: &mut Vec<u8>) {
@@ -301,7 +346,7 @@ mod tests {
     }
 
     fn data(input: &[u8], sizes: &[usize]) -> Decoded {
-        decode_in(ContentDecoder::for_data(BareLf::Convert), input, sizes)
+        decode_in(ContentDecoder::for_data(Tolerance::default()), input, sizes)
     }
 
     /// R5321-4.5.2a, R5321-4.1.1.4a, R5321-4.5.3.1f, R1870-5a.
@@ -403,8 +448,8 @@ mod tests {
             (b".\ra\r\n.\r\n", ContentFault::BareCr),
             (b"a\0b\r\n.\r\n", ContentFault::Nul),
             (b"\0\r\n.\r\n", ContentFault::Nul),
-            (&long, ContentFault::LongLine),
-            (&long_lf, ContentFault::LongLine),
+            (&long, ContentFault::LongHeaderLine),
+            (&long_lf, ContentFault::LongHeaderLine),
         ];
         for (input, fault) in rows {
             for sizes in [&[usize::MAX][..], &[1], &[5]] {
@@ -418,15 +463,77 @@ mod tests {
                 assert!(decoded.ended && decoded.rest.is_empty());
             }
         }
-        let refusing = ContentDecoder::for_data(BareLf::Refuse);
+        let refusing = ContentDecoder::for_data(Tolerance {
+            bare_lf: BareLf::Refuse,
+            ..Tolerance::default()
+        });
         let decoded = decode_in(refusing, b"a\nb\r\n.\r\n", &[usize::MAX]);
         assert_eq!(decoded.fault, Some(ContentFault::BareLf));
+    }
+
+    /// R5322-2.1.1a, R6409-8.4a: long lines of the body pass where they are encoded later, those of
+    /// the header section never do.
+    #[test]
+    fn long_lines_pass_in_the_body_alone() {
+        let encode = LongLines::Encode;
+        let refuse = LongLines::Refuse;
+        let (long, fits) = ("x".repeat(999), "x".repeat(998));
+        let rows: [(LongLines, String, Option<ContentFault>, bool); 9] = [
+            (encode, format!("A: b\r\n\r\n{long}\r\n"), None, true),
+            (encode, format!("A: b\r\n\r\n{fits}\r\n"), None, false),
+            (encode, format!("A: b\n\n{long}\r\n"), None, true),
+            (encode, format!("\r\n{long}\r\n"), None, true),
+            (
+                encode,
+                format!("A: b\r\n\r\n.{fits}\r\n.{long}\n"),
+                None,
+                true,
+            ),
+            (
+                encode,
+                format!("A: {long}\r\n\r\nx\r\n"),
+                Some(ContentFault::LongHeaderLine),
+                false,
+            ),
+            (
+                encode,
+                format!("A: b\r\n {long}\r\n"),
+                Some(ContentFault::LongHeaderLine),
+                false,
+            ),
+            (
+                refuse,
+                format!("A: b\r\n\r\n{long}\r\n"),
+                Some(ContentFault::LongLine),
+                false,
+            ),
+            (refuse, format!("A: b\r\n\r\n{fits}\r\n"), None, false),
+        ];
+        for (long_lines, content, fault, has_long_lines) in rows {
+            let shown = content.replace(&fits, "x…");
+            let input = format!("{content}.\r\n");
+            // The line that ends in a bare LF above needs a whole end behind it.
+            let input = input.replace("\n.\r\n", "\n\r\n.\r\n");
+            for size in [1, 7, usize::MAX] {
+                let mut decoder = ContentDecoder::for_data(Tolerance {
+                    long_lines,
+                    ..Tolerance::default()
+                });
+                let mut out = Vec::new();
+                for piece in input.as_bytes().chunks(size.min(input.len())) {
+                    decoder.decode(piece, &mut out);
+                }
+                assert!(decoder.has_ended(), "{shown:?}");
+                assert_eq!(decoder.fault(), fault, "{shown:?}");
+                assert_eq!(decoder.has_long_lines(), has_long_lines, "{shown:?}");
+            }
+        }
     }
 
     /// R3030-2b: dots mean nothing in chunks, and a CRLF may lie on a chunk's edge.
     #[test]
     fn chunks_are_taken_as_they_are() {
-        let mut decoder = ContentDecoder::for_chunks(BareLf::Convert);
+        let mut decoder = ContentDecoder::for_chunks(Tolerance::default());
         let mut out = Vec::new();
         for chunk in [&b"a\r"[..], b"\n.\r\n", b"", b"..\nb"] {
             assert_eq!(decoder.decode(chunk, &mut out), chunk.len());
@@ -435,7 +542,7 @@ mod tests {
         assert_eq!(out, b"a\r\n.\r\n..\r\nb");
         assert_eq!(decoder.octets(), out.len() as u64);
 
-        let mut decoder = ContentDecoder::for_chunks(BareLf::Convert);
+        let mut decoder = ContentDecoder::for_chunks(Tolerance::default());
         decoder.decode(b"a\r", &mut out);
         assert_eq!(decoder.finish(), Err(ContentFault::BareCr));
     }

@@ -21,7 +21,9 @@ pub use address::{
     split_path,
 };
 pub use command::{ChunkArgument, PathArgument, Verb};
-pub use content::{BareLf, ContentDecoder, ContentFault, LINE_MAX, write_data};
+pub use content::{
+    BareLf, ContentDecoder, ContentFault, LINE_MAX, LongLines, Tolerance, write_data,
+};
 pub use dsn::{EnvelopeId, Notify, Return};
 pub use line::{COMMAND_MAX, DISCARD_MAX, Line, LineReader, SASL_MAX};
 pub use original_recipient::OriginalRecipient;

@@ -145,6 +145,19 @@ pub enum StoredBody {
     },
 }
 
+impl StoredBody {
+    /// Opens it for reading from its first octet; opening and reading may block.
+    ///
+    /// # Errors
+    /// Those of opening the file.
+    pub fn open(&self) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(match self {
+            StoredBody::Memory(octets) => Box::new(io::Cursor::new(octets.clone())),
+            StoredBody::File { path, .. } => Box::new(std::fs::File::open(path)?),
+        })
+    }
+}
+
 /// Due recipients of one message, claimed by this process.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -341,6 +354,18 @@ impl Spool {
             inline_octets: self.shared.options.inline_octets,
             incarnation: self.shared.incarnation.0,
         })
+    }
+
+    /// Where a finished body lies, to be read before it is in custody; a file is there as long as
+    /// `body` is.
+    pub fn place_of(&self, body: &Body) -> StoredBody {
+        match &body.0 {
+            body::Kind::Memory(octets) => StoredBody::Memory(octets.clone()),
+            body::Kind::File { name, octets } => StoredBody::File {
+                path: self.shared.bodies.join(name.as_str()),
+                octets: *octets,
+            },
+        }
     }
 
     /// Takes custody: returns when the message is on stable storage (S3, S4, S6).

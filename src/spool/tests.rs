@@ -186,6 +186,27 @@ async fn a_fresh_message_reaches_the_queue_in_memory_and_claimed() {
 }
 
 #[tokio::test]
+async fn a_finished_body_can_be_read_before_its_commit() {
+    let house = House::with(|options| options.inline_octets = 10).await;
+    for body in [&b"small"[..], b"too large for a row"] {
+        let mut writer = house.spool.body();
+        writer.write(body).await.unwrap();
+        let finished = writer.finish().await.unwrap();
+        let content = Content {
+            header: Default::default(),
+            body: house.spool.place_of(&finished),
+        };
+        let in_file = matches!(content.body, StoredBody::File { .. });
+        assert_eq!(in_file, body.len() > 10);
+        let mut read = Vec::new();
+        content.body.open().unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, body);
+    }
+    // Nothing of them was committed.
+    assert!(eventually(|| house.bodies().is_empty()).await);
+}
+
+#[tokio::test]
 async fn a_message_that_the_queue_had_no_room_for_is_claimed_from_the_database() {
     let house = House::with(|options| options.fresh = 1).await;
     for number in 1..=3 {

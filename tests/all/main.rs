@@ -11,6 +11,7 @@ mod faults;
 mod framing;
 mod handoff;
 mod house;
+mod long_lines;
 mod patience;
 mod reports;
 mod rights;

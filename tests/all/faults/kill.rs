@@ -90,10 +90,14 @@ fn send_until_gone(house: &House, told: &Mutex<Told>, stop: &AtomicBool, who: us
     };
     for number in 0.. {
         let token = format!("m{who}.{number}");
-        // Small ones travel in the database, large ones in files; every fifth has a line too long.
+        // Small ones travel in the database, large ones in files. Of five, one has a line too long
+        // and is encoded, and one has it in the header and is refused.
         let mut text = message(&token, if number % 3 == 0 { 20_000 } else { 500 });
-        if number % 5 == 4 {
-            text = text.replace("\r\n\r\n", &format!("\r\n\r\n{}\r\n", "x".repeat(1200)));
+        let long = "x".repeat(1200);
+        match number % 5 {
+            2 => text = text.replace("\r\n\r\n", &format!("\r\n\r\n{long}\r\n")),
+            4 => text = text.replace("\r\n\r\n", &format!("\r\nX-Long: {long}\r\n\r\n")),
+            _ => {}
         }
         let Ok(said) = submit(&mut client, &TO, &text) else {
             assert!(stop.load(Relaxed) || number > 0, "gone before the kill");

@@ -12,7 +12,7 @@ use gatepost::{
         Channel, MessageVerdict, Options, Output, Question, RecipientVerdict, SenderVerdict,
         Session, SignInVerdict, Verdict,
     },
-    smtp::{BareLf, Domain, Mailbox, Reply},
+    smtp::{Domain, Mailbox, Reply, Tolerance},
 };
 use secrecy::ExposeSecret;
 
@@ -29,7 +29,7 @@ pub fn options() -> Options {
         messages: 1_000,
         errors: 25,
         sign_in_failures: 5,
-        bare_lf: BareLf::Convert,
+        tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").unwrap(),
         greeting: "ESMTP Gatepost ready".into(),
         contact: "postmaster@example.org".into(),
