@@ -21,6 +21,9 @@
 //! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
 //!
+//! `client` (the sending half of a connection) and `report` (delivery status notifications) are
+//! whole and tested but not called yet: the transports and the queue's reports come next.
+//!
 //! # What always holds
 //!
 //! 1. Words and machines know no tokio, sockets, files, SQL, clock or randomness: `now`, random
