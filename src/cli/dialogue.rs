@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     listener::Kind,
+    smtp::write_data,
     tls::{self, TlsError},
 };
 
@@ -304,11 +305,11 @@ pub async fn submit(options: Submit) -> Result<Dialogue, DialogueError> {
         connection.expect(&format!("RCPT TO:<{recipient}>")).await?;
     }
     connection.expect("DATA").await?;
-    for line in options.message.lines() {
+    let sent = stuffed(&options.message);
+    for line in String::from_utf8_lossy(&sent).lines() {
         connection.dialogue.lines.push(format!("C: {line}"));
     }
-    connection.send_raw(&stuffed(&options.message)).await?;
-    connection.dialogue.lines.push("C: .".to_owned());
+    connection.send_raw(&sent).await?;
     let reply = connection.read_reply().await?;
     let accepted = positive("the message", reply)?;
     connection.dialogue.accepted = accepted.lines.join(" ");
@@ -318,15 +319,9 @@ pub async fn submit(options: Submit) -> Result<Dialogue, DialogueError> {
 
 /// Mail data with its end, every leading dot doubled (RFC 5321 §4.5.2).
 fn stuffed(message: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(message.len() + 16);
-    for line in message.lines() {
-        if line.starts_with('.') {
-            out.push(b'.');
-        }
-        out.extend_from_slice(line.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b".\r\n");
+    let content: String = message.lines().flat_map(|line| [line, "\r\n"]).collect();
+    let mut out = Vec::with_capacity(content.len() + 16);
+    write_data(content.as_bytes(), &mut out);
     out
 }
 
