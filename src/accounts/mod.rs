@@ -121,6 +121,13 @@ impl Accounts {
             store: store.clone(),
         });
         tokio::spawn(behind::run(Arc::downgrade(&accounts), store, work));
+        let (workbench, settings) = (
+            Arc::clone(&accounts.workbench),
+            accounts.settings.load_full(),
+        );
+        tokio::task::spawn_blocking(move || {
+            workbench.prepare(settings.options.hashes_at_once(), &settings.params);
+        });
         accounts
     }
 

@@ -159,6 +159,15 @@ impl Workbench {
         Ok(output.ct_eq(expected.as_ref()).into())
     }
 
+    /// Takes the memory of `hashes` at once before the first is asked for: what a flood of sign-ins
+    /// will need is there from the start, and no sign-in waits for it.
+    pub(super) fn prepare(&self, hashes: usize, params: &Params) {
+        let ready: Vec<_> = (0..hashes)
+            .map(|_| self.take(params.block_count()))
+            .collect();
+        ready.into_iter().for_each(|memory| self.give_back(memory));
+    }
+
     fn take(&self, blocks: usize) -> Vec<Block> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut memory = kept.pop().unwrap_or_default();
