@@ -5,12 +5,14 @@
 //! RFC 3463 (status of an outcome).
 
 mod identity;
+mod link;
 mod moment;
 mod outcome;
 mod queue_id;
 mod tls_facts;
 
 pub use identity::{AccountId, Identity};
+pub use link::{Link, LinkTls, Proof};
 pub use moment::Moment;
 pub use outcome::{Outcome, Status};
 pub use queue_id::{QueueId, QueueIdError};

@@ -1,0 +1,75 @@
+//! How an attempt travelled: the evidence that log, trace and reports show.
+
+use std::net::SocketAddr;
+
+use super::TlsVersion;
+
+/// How the host at the other end proved to be the one that was meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Proof {
+    /// It did not.
+    None,
+    /// Its certificate names it and leads to a root of this system (RFC 6125, RFC 5280).
+    WebPki,
+    /// Its certificate names it and leads to an authority that the operator gave.
+    GivenCa,
+    /// Its certificate is one that the operator gave by its SHA-256 fingerprint.
+    Pin,
+}
+
+impl Proof {
+    /// Every way.
+    pub const ALL: [Proof; 4] = [Proof::None, Proof::WebPki, Proof::GivenCa, Proof::Pin];
+
+    /// The word for it in logs, traces and rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Proof::None => "none",
+            Proof::WebPki => "webpki",
+            Proof::GivenCa => "ca",
+            Proof::Pin => "pin",
+        }
+    }
+
+    /// Reads [`Proof::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Proof::ALL.into_iter().find(|proof| proof.as_str() == word)
+    }
+}
+
+/// How a link to a next hop was encrypted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkTls {
+    /// Negotiated version.
+    pub version: TlsVersion,
+    /// The registered name of the cipher suite.
+    pub suite: Box<str>,
+    /// SHA-256 of the certificate that the host showed, in DER.
+    pub fingerprint: [u8; 32],
+    /// How the host proved its name.
+    pub proof: Proof,
+}
+
+/// The link to one host of a next hop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// The host as the route names it: a name, an address, or the path of a socket.
+    pub host: Box<str>,
+    /// What was connected to; none before there was a connection, and for a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// How it was encrypted, where it was.
+    pub tls: Option<LinkTls>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proof_is_read_back_from_its_word() {
+        for proof in Proof::ALL {
+            assert_eq!(Proof::parse(proof.as_str()), Some(proof));
+        }
+        assert_eq!(Proof::parse("dane"), None);
+    }
+}
