@@ -10,7 +10,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gatepost::{
-    envelope::{AccountId, BodyType, Envelope, QueueId},
+    envelope::{BodyType, Envelope, QueueId},
     smtp::{Mailbox, ReversePath},
     spool::{NewMessage, Options, Spool},
     store::Store,
@@ -91,12 +91,20 @@ async fn one(spool: &Spool) {
     body.write(&BODY).await.expect("room");
     let message = NewMessage {
         id: QueueId::new(ulid::Ulid::generate()),
-        account: Some(AccountId(1)),
+        account: None,
+        report_of: None,
+        message_id: None,
         envelope: Envelope {
             sender: ReversePath::parse("alice@example.org").expect("a sender"),
-            recipients: vec![Mailbox::parse("bob@example.net").expect("a recipient")],
+            recipients: vec![
+                Mailbox::parse("bob@example.net")
+                    .expect("a recipient")
+                    .into(),
+            ],
             body: BodyType::SevenBit,
             smtputf8: false,
+            ret: None,
+            envelope_id: None,
         },
         header: b"Subject: bench\r\nFrom: alice@example.org\r\n\r\n".repeat(8),
         body: body.finish().await.expect("a body"),

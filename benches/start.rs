@@ -13,7 +13,7 @@ use std::{
 use criterion::Criterion;
 use gatepost::{
     config::Loaded,
-    envelope::{AccountId, BodyType, Envelope, QueueId},
+    envelope::{BodyType, Envelope, QueueId},
     server::{DATABASE, Server},
     smtp::{Domain, Mailbox, ReversePath},
     spool::{NewMessage, Spool},
@@ -140,12 +140,20 @@ async fn submit(spool: Arc<Spool>, messages: usize) {
         body.write(&[b'x'; 1024]).await.expect("room");
         let message = NewMessage {
             id: QueueId::new(ulid::Ulid::generate()),
-            account: Some(AccountId(1)),
+            account: None,
+            report_of: None,
+            message_id: None,
             envelope: Envelope {
                 sender: ReversePath::parse("user1@example.org").expect("a sender"),
-                recipients: vec![Mailbox::parse("bob@example.net").expect("a recipient")],
+                recipients: vec![
+                    Mailbox::parse("bob@example.net")
+                        .expect("a recipient")
+                        .into(),
+                ],
                 body: BodyType::SevenBit,
                 smtputf8: false,
+                ret: None,
+                envelope_id: None,
             },
             header: b"Subject: bench\r\nFrom: user1@example.org\r\n\r\n".to_vec(),
             body: body.finish().await.expect("a body"),

@@ -18,6 +18,7 @@ use crate::{
     admin::control::{self, Request},
     config::{ConfigError, Finding, Level, Loaded, Recipients},
     listener::{Endpoint, Kind, Listeners},
+    policy::routes::Origin,
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
     store::{Store, StoreError},
@@ -226,7 +227,7 @@ async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
     };
     let table = &loaded.options.queue.routes;
     if !table
-        .lookup(postmaster)
+        .lookup(postmaster, &Origin::default())
         .is_some_and(|route| is_accounts(&route.name))
     {
         return Vec::new();

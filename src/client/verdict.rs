@@ -57,7 +57,7 @@ pub enum Cause {
 /// A reply that takes the message.
 pub(super) fn accepted(reply: &ReceivedReply) -> Fate {
     let code = reply.enhanced().unwrap_or(EnhancedCode::new(2, 0, 0));
-    Fate::Accepted(Status::new(code, reply.text()))
+    Fate::Accepted(Status::of_reply(code, reply.text()))
 }
 
 /// A refusal within a transaction (replies to MAIL, DATA, BDAT and the content).
@@ -67,7 +67,7 @@ pub(super) fn refused(reply: &ReceivedReply) -> Fate {
     match reply.class() {
         ReplyClass::Permanent if !is_about_us(reply) => {
             let code = reply.enhanced().unwrap_or(EnhancedCode::new(5, 0, 0));
-            Fate::Failed(Status::new(code, reply.text()))
+            Fate::Failed(Status::of_reply(code, reply.text()))
         }
         ReplyClass::Permanent | ReplyClass::Transient => Fate::Deferred(transient(reply)),
         ReplyClass::Positive | ReplyClass::Intermediate | ReplyClass::Foreign => {
@@ -86,7 +86,7 @@ pub(super) fn recipient_refused(reply: &ReceivedReply, some_taken: bool) -> Fate
         None => matches!(reply.code(), 452 | 552),
     };
     if some_taken && about_number && matches!(reply.code(), 452 | 552) {
-        return Fate::Again(Status::new(EnhancedCode::new(4, 5, 3), reply.text()));
+        return Fate::Again(Status::of_reply(EnhancedCode::new(4, 5, 3), reply.text()));
     }
     refused(reply)
 }
@@ -102,7 +102,7 @@ pub(super) fn transient(reply: &ReceivedReply) -> Status {
     let code = reply.enhanced().map_or(EnhancedCode::new(4, 0, 0), |code| {
         EnhancedCode::new(4, code.subject, code.detail)
     });
-    Status::new(code, reply.text())
+    Status::of_reply(code, reply.text())
 }
 
 /// The status of a reply whose class cannot stand where it does.

@@ -11,7 +11,7 @@ use crate::{
     accounts, deliver, intake, listener,
     policy::{
         retry::Schedule,
-        routes::{LocalRecipients, Route, RouteTable, Transport},
+        routes::{LocalRecipients, Origin, Route, RouteTable, Transport},
         throttle,
     },
     queue, session,
@@ -198,6 +198,7 @@ fn routes(config: &Config, wrong: &mut Wrong) -> Option<RouteTable> {
             name: route.name.clone(),
             is_default: route.domains.iter().any(|domain| domain == "*"),
             domains,
+            origins: Vec::new(),
             transport: Transport::Maildir {
                 path: route.path.clone(),
                 recipients: match route.recipients {
@@ -231,7 +232,7 @@ fn postmaster(config: &Config, routes: Option<&RouteTable>, wrong: &mut Wrong) -
     };
     match Mailbox::parse(&text) {
         Ok(address) => {
-            if routes.is_some_and(|routes| routes.lookup(&address).is_none()) {
+            if routes.is_some_and(|routes| routes.lookup(&address, &Origin::default()).is_none()) {
                 complain(
                     wrong,
                     "postmaster",

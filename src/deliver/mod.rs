@@ -7,15 +7,18 @@
 
 mod maildir;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 
 use crate::{
-    envelope::{Outcome, QueueId, Status},
+    envelope::{BodyType, Link, Outcome, QueueId, Status},
     policy::routes::{Route, Transport},
-    smtp::{EnhancedCode, ReversePath},
-    spool::{Content, DueRecipient},
+    smtp::{EnhancedCode, EnvelopeId, Return, ReversePath},
+    spool::{Content, DueRecipient, Try},
 };
 
 /// How the transports of this node are set up.
@@ -35,8 +38,16 @@ pub struct Options {
 pub struct Attempt {
     /// The message.
     pub id: QueueId,
+    /// Login name of the account that submitted it; none for our own reports.
+    pub account: Option<Arc<str>>,
     /// Where reports go; becomes `Return-Path` in a Maildir.
     pub sender: ReversePath,
+    /// Nature of the octets.
+    pub body: BodyType,
+    /// RET (RFC 3461 §4.3).
+    pub ret: Option<Return>,
+    /// ENVID (RFC 3461 §4.4).
+    pub envelope_id: Option<EnvelopeId>,
     /// When custody was taken.
     pub received_at: SystemTime,
     /// What to hand over.
@@ -45,6 +56,51 @@ pub struct Attempt {
     pub recipients: Vec<DueRecipient>,
     /// By which transport.
     pub route: Arc<Route>,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Attempted {
+    /// One for each recipient, in their order.
+    pub results: Vec<RecipientResult>,
+    /// Hosts that were tried before one served, or none did.
+    pub in_vain: Arc<[Try]>,
+    /// Whether the next hop is worth another attempt soon.
+    pub standing: Standing,
+}
+
+/// What an attempt came to for one recipient.
+#[derive(Clone, Debug)]
+pub struct RecipientResult {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// By which link; none where nobody was spoken to.
+    pub link: Option<Arc<Link>>,
+}
+
+/// Whether a next hop answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It did, whatever it said of the message.
+    Answers,
+    /// None of its hosts could be spoken to; there is no use in trying before this time is over.
+    Silent(Duration),
+}
+
+impl Attempted {
+    /// By a transport of this machine, which is always there.
+    pub fn local(outcomes: Vec<Outcome>) -> Self {
+        let results = outcomes.into_iter().map(|outcome| RecipientResult {
+            outcome,
+            link: None,
+        });
+        Attempted {
+            results: results.collect(),
+            in_vain: Arc::default(),
+            standing: Standing::Answers,
+        }
+    }
 }
 
 /// Every transport.
@@ -70,12 +126,21 @@ impl Deliver {
     /// Makes one attempt; the outcomes stand in the order of the recipients.
     ///
     /// Never blocks the calling thread. A fault of ours, a panic included, defers.
-    pub async fn attempt(&self, attempt: Attempt) -> Vec<Outcome> {
+    pub async fn attempt(&self, attempt: Attempt) -> Attempted {
         let route = attempt.route.clone();
         match &route.transport {
             Transport::Maildir { path, .. } => {
                 let maildirs = self.maildir.load_full();
-                maildirs.attempt(path, attempt).await
+                Attempted::local(maildirs.attempt(path, attempt).await)
+            }
+            Transport::Discard => {
+                let thrown = Status::new(EnhancedCode::new(2, 0, 0), "thrown away");
+                let outcome = Outcome::Delivered(thrown);
+                Attempted::local(vec![outcome; attempt.recipients.len()])
+            }
+            Transport::Lmtp { .. } | Transport::Relay(_) => {
+                let count = attempt.recipients.len();
+                Attempted::local(vec![deferred(3, 3, "no such transport yet"); count])
             }
         }
     }

@@ -14,11 +14,11 @@ mod tls_facts;
 pub use identity::{AccountId, Identity};
 pub use link::{Link, LinkTls, Proof};
 pub use moment::Moment;
-pub use outcome::{Outcome, Status};
+pub use outcome::{Outcome, Reporting, Status, Voice};
 pub use queue_id::{QueueId, QueueIdError};
 pub use tls_facts::{TlsFacts, TlsVersion};
 
-use crate::smtp::{Mailbox, ReversePath};
+use crate::smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath};
 
 /// The declared or discovered nature of a message's octets (RFC 6152).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,15 +30,41 @@ pub enum BodyType {
     EightBitMime,
 }
 
+/// A recipient, and what the sender wants to hear of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recipient {
+    /// The forward-path.
+    pub mailbox: Mailbox,
+    /// NOTIFY, where the client gave it (RFC 3461 §4.1).
+    pub notify: Option<Notify>,
+    /// ORCPT, where the client gave it (RFC 3461 §4.2).
+    pub original: Option<OriginalRecipient>,
+}
+
+impl From<Mailbox> for Recipient {
+    /// A recipient of whom nothing was asked.
+    fn from(mailbox: Mailbox) -> Self {
+        Recipient {
+            mailbox,
+            notify: None,
+            original: None,
+        }
+    }
+}
+
 /// Everything that a transaction gathered beside the content (RFC 5321 §2.3.1).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
     /// Where reports go; `<>` for none.
     pub sender: ReversePath,
     /// Every accepted recipient once, in the order given.
-    pub recipients: Vec<Mailbox>,
+    pub recipients: Vec<Recipient>,
     /// `BODY=`, raised to `EightBitMime` where the content turned out to need it.
     pub body: BodyType,
     /// The client asked for SMTPUTF8 (RFC 6531); whether a next hop needs it is decided later.
     pub smtputf8: bool,
+    /// RET, where the client gave it (RFC 3461 §4.3).
+    pub ret: Option<Return>,
+    /// ENVID, where the client gave it (RFC 3461 §4.4).
+    pub envelope_id: Option<EnvelopeId>,
 }

@@ -4,21 +4,41 @@ use std::fmt;
 
 use crate::smtp::EnhancedCode;
 
-/// Why a recipient was deferred or failed: a status code (RFC 3463) and words for the operator.
+/// Whose words a status holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Voice {
+    /// Our own.
+    Ours,
+    /// A next hop's reply, with its codes, its lines divided by line feeds.
+    NextHop,
+}
+
+/// Why a recipient was deferred or failed, or how it was taken: a status code (RFC 3463) and words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Status {
     /// The code that a report shows.
     pub code: EnhancedCode,
-    /// One line: the next hop's reply or our own reason. Never sent to a client unescaped.
+    /// The next hop's reply or our own reason. Never shown unescaped.
     pub text: String,
+    /// Who says so.
+    pub voice: Voice,
 }
 
 impl Status {
-    /// A status of these two parts.
+    /// A status in our own words.
     pub fn new(code: EnhancedCode, text: impl Into<String>) -> Self {
         Status {
             code,
             text: text.into(),
+            voice: Voice::Ours,
+        }
+    }
+
+    /// A status in the words of a next hop.
+    pub fn of_reply(code: EnhancedCode, text: impl Into<String>) -> Self {
+        Status {
+            voice: Voice::NextHop,
+            ..Status::new(code, text)
         }
     }
 }
@@ -29,14 +49,37 @@ impl fmt::Display for Status {
     }
 }
 
+/// Whether a next hop reports to the sender what becomes of a message it took (RFC 3461 §5.2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reporting {
+    /// It offers DSN and was told what the sender wants to hear.
+    Promised,
+    /// It does not: from here on the sender hears of nothing but failures, if of those.
+    None,
+}
+
 /// What one attempt did for one recipient.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum Outcome {
-    /// In the recipient's mailbox; the text says where.
-    Delivered(String),
+    /// In the recipient's mailbox, or with the program that puts it there.
+    Delivered(Status),
+    /// With a next hop that has taken it on itself.
+    Relayed(Status, Reporting),
     /// Not yet; to be tried again.
     Deferred(Status),
     /// Never; the sender is to be told.
     Failed(Status),
+}
+
+impl Outcome {
+    /// What was said of it.
+    pub fn status(&self) -> &Status {
+        match self {
+            Outcome::Delivered(status)
+            | Outcome::Relayed(status, _)
+            | Outcome::Deferred(status)
+            | Outcome::Failed(status) => status,
+        }
+    }
 }

@@ -29,7 +29,7 @@ use refusal::Refusal;
 use crate::{
     accounts::{Account, Accounts},
     envelope::{BodyType, Envelope, Identity, QueueId, TlsFacts},
-    message::Limits,
+    message::{Limits, message_id},
     session::{MessageVerdict, SenderVerdict},
     smtp::{Domain, ReversePath},
     spool::{CustodyError, NewMessage, Spool},
@@ -208,12 +208,15 @@ impl Intake {
         if eight_bit || !header.is_ascii() {
             envelope.body = BodyType::EightBitMime;
         }
+        let message_id = message_id(&header).map(str::to_owned);
         let sender = envelope.sender.clone();
         let recipients = envelope.recipients.len();
         self.spool
             .commit(NewMessage {
                 id: id.clone(),
-                account: Some(by.account),
+                account: Some(by.clone()),
+                report_of: None,
+                message_id,
                 envelope,
                 header,
                 body,

@@ -45,7 +45,7 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Vec
         address: submission.peer.ip(),
     });
     let only_recipient = match &envelope.recipients[..] {
-        [one] => Some(one),
+        [one] => Some(&one.mailbox),
         _ => None,
     };
     let date = message::date(about.now);
@@ -98,9 +98,11 @@ mod tests {
             },
             envelope: Envelope {
                 sender: ReversePath::parse(sender).unwrap(),
-                recipients: recipients.iter().map(|r| mailbox(r)).collect(),
+                recipients: recipients.iter().map(|r| mailbox(r).into()).collect(),
                 body: BodyType::SevenBit,
                 smtputf8: false,
+                ret: None,
+                envelope_id: None,
             },
             has_long_lines: false,
             peer: "192.0.2.7:1025".parse().unwrap(),

@@ -164,9 +164,11 @@ impl Decide for Desk {
                 sender,
                 size_octets,
             } => Verdict::Sender(self.intake.sender(&by, &sender, size_octets).await),
-            Question::Recipient { by, recipient } => {
-                Verdict::Recipient(self.recipients.check(&by, &recipient).await)
-            }
+            Question::Recipient {
+                by,
+                sender,
+                recipient,
+            } => Verdict::Recipient(self.recipients.check(&by, &sender, &recipient).await),
             Question::Message {
                 by,
                 envelope,

@@ -24,14 +24,19 @@ pub use seats::Limits;
 
 use std::{future::Future, pin::Pin};
 
-use crate::{envelope::Identity, session::RecipientVerdict, smtp::Mailbox};
+use crate::{
+    envelope::Identity,
+    session::RecipientVerdict,
+    smtp::{Mailbox, ReversePath},
+};
 
 /// Where a recipient can be reached; handed in by `server`.
 pub trait RecipientCheck: Send + Sync {
-    /// Whether mail of `by` for this recipient has a way to go.
+    /// Whether mail of `by` under this reverse-path has a way to this recipient.
     fn check<'a>(
         &'a self,
         by: &'a Identity,
+        sender: &'a ReversePath,
         recipient: &'a Mailbox,
     ) -> Pin<Box<dyn Future<Output = RecipientVerdict> + Send + 'a>>;
 }

@@ -25,7 +25,7 @@ use crate::{
     cli::dialogue,
     envelope::{Identity, Moment, TlsFacts},
     session::{Output, Question, RecipientVerdict, Verdict},
-    smtp::{Mailbox, Reply},
+    smtp::{Mailbox, Reply, ReversePath},
     tls,
 };
 
@@ -79,6 +79,7 @@ impl Machine for Script {
                             account: crate::envelope::AccountId(1),
                             name: "ann".into(),
                         },
+                        sender: ReversePath::Null,
                         recipient: Mailbox::parse("bob@example.org").unwrap(),
                     }));
                 }

@@ -3,44 +3,20 @@
 //! Pure tables. Whether a next hop answers or a directory exists is none of its business.
 
 mod maildir_path;
+mod origin;
+mod transport;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use self::maildir_path::{TemplateError, check_template, maildir_path};
+pub use self::{
+    maildir_path::{TemplateError, check_template, maildir_path},
+    origin::{Origin, OriginPattern},
+    transport::{Credential, Encryption, Hop, Host, LocalRecipients, Place, Transport, Trust},
+};
 use crate::smtp::{Domain, Mailbox};
 
-/// Which recipients a local route takes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LocalRecipients {
-    /// Addresses of accounts only; others get 550 5.1.1 at RCPT.
-    Accounts,
-    /// Every address of the domain.
-    Any,
-}
-
-/// How mail of a route travels.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Transport {
-    /// A Maildir for each address.
-    Maildir {
-        /// Absolute path with `{domain}`, `{local}` and `{address}` filled in for each recipient.
-        path: String,
-        /// Whom the route takes.
-        recipients: LocalRecipients,
-    },
-}
-
-impl Transport {
-    /// The label of this kind of transport in metrics.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Transport::Maildir { .. } => "maildir",
-        }
-    }
-}
-
 /// One route.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The name it has in the configuration; next hop in logs and metrics.
     pub name: String,
@@ -48,6 +24,8 @@ pub struct Route {
     pub domains: Vec<Domain>,
     /// The route for every domain that no other names (`*`).
     pub is_default: bool,
+    /// Whose mail it takes; everybody's where there is none.
+    pub origins: Vec<OriginPattern>,
     /// How its mail travels.
     pub transport: Transport,
 }
@@ -133,6 +111,7 @@ impl RouteTable {
                     error,
                 })?;
             }
+            Transport::Lmtp { .. } | Transport::Relay(_) | Transport::Discard => {}
         }
         if route.is_default
             && let Some(first) = self.default.replace(route.clone())
@@ -156,12 +135,12 @@ impl RouteTable {
     }
 
     /// The route of this recipient: its domain's own, else the default.
-    pub fn lookup(&self, recipient: &Mailbox) -> Option<&Route> {
+    pub fn lookup(&self, recipient: &Mailbox, _origin: &Origin<'_>) -> Option<&Route> {
         self.find(recipient).map(Arc::as_ref)
     }
 
     /// As [`RouteTable::lookup`], for those who outlive the table.
-    pub fn shared(&self, recipient: &Mailbox) -> Option<Arc<Route>> {
+    pub fn shared(&self, recipient: &Mailbox, _origin: &Origin<'_>) -> Option<Arc<Route>> {
         self.find(recipient).cloned()
     }
 
@@ -188,6 +167,7 @@ mod tests {
                 .filter(|d| **d != "*")
                 .map(|d| Domain::parse(d).unwrap())
                 .collect(),
+            origins: Vec::new(),
             transport: Transport::Maildir {
                 path: "/m/{address}".into(),
                 recipients: LocalRecipients::Any,
@@ -212,11 +192,14 @@ mod tests {
             ("a@sub.ours.example", "rest"),
             ("a@elsewhere.example", "rest"),
         ] {
-            let found = table.lookup(&mailbox(recipient)).map(|r| r.name.as_str());
+            let found = table
+                .lookup(&mailbox(recipient), &Origin::default())
+                .map(|r| r.name.as_str());
             assert_eq!(found, Some(name), "{recipient}");
         }
         let few = RouteTable::new(vec![route("ours", &["ours.example"])]).unwrap();
-        assert_eq!(few.lookup(&mailbox("a@elsewhere.example")), None);
+        let found = few.lookup(&mailbox("a@elsewhere.example"), &Origin::default());
+        assert!(found.is_none());
     }
 
     #[test]

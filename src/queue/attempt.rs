@@ -11,13 +11,13 @@ use super::{
     custody::{Carrier, Custody},
 };
 use crate::{
-    deliver::Attempt,
-    envelope::{Outcome, QueueId, Status},
+    deliver::{Attempt, Attempted, RecipientResult},
+    envelope::{BodyType, Identity, Outcome, QueueId, Status},
     policy::{
         retry::{Again, Schedule},
-        routes::Route,
+        routes::{Origin, Route},
     },
-    smtp::{EnhancedCode, ReversePath},
+    smtp::{EnhancedCode, EnvelopeId, Return, ReversePath},
     spool::{AttemptRecord, Claim, Content, CustodyError, DueRecipient, Next},
 };
 
@@ -32,9 +32,27 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) id: QueueId,
+    pub(super) account: Option<Identity>,
+    pub(super) report_of: Option<QueueId>,
     pub(super) sender: ReversePath,
+    pub(super) body: BodyType,
+    pub(super) ret: Option<Return>,
+    pub(super) envelope_id: Option<EnvelopeId>,
     pub(super) received_at: SystemTime,
     pub(super) content: Option<Content>,
+}
+
+impl Message {
+    /// By what its route is chosen; a report's does not depend on whose mail it tells of.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin::new(&self.sender, self.submitter())
+    }
+
+    /// Login name of who submitted it; none for a report of ours.
+    fn submitter(&self) -> Option<&str> {
+        let account = self.account.as_ref().filter(|_| self.report_of.is_none());
+        account.map(|account| &*account.name)
+    }
 }
 
 impl Job {
@@ -43,7 +61,12 @@ impl Job {
         Job {
             message: Arc::new(Message {
                 id: claim.id,
+                account: claim.account,
+                report_of: claim.report_of,
                 sender: claim.sender,
+                body: claim.body,
+                ret: claim.ret,
+                envelope_id: claim.envelope_id,
                 received_at: claim.received_at,
                 content: claim.content,
             }),
@@ -53,31 +76,37 @@ impl Job {
 }
 
 /// Makes the attempt; a panic within it defers like any other fault.
-pub(super) async fn outcomes_of<C: Custody, D: Carrier>(
+pub(super) async fn make<C: Custody, D: Carrier>(
     job: &Job,
     route: Arc<Route>,
     custody: Arc<C>,
     carrier: Arc<D>,
-) -> Vec<Outcome> {
+) -> Attempted {
     let id = &job.message.id;
     let count = job.recipients.len();
     let work = tokio::spawn(carry(job.clone(), route, custody, carrier));
+    let all = |outcome| Attempted::local(vec![outcome; count]);
     match AbortOnDropHandle::new(work).await {
-        Ok(Ok(mut outcomes)) => {
-            outcomes.resize(
-                count,
-                deferred(3, 0, "the transport says nothing of this recipient"),
-            );
-            outcomes
+        Ok(Ok(mut attempted)) => {
+            let silent = deferred(3, 0, "the transport says nothing of this recipient");
+            let silent = RecipientResult {
+                outcome: silent,
+                link: None,
+            };
+            attempted.results.resize(count, silent);
+            attempted
         }
         Ok(Err(fault)) => {
             error!(queue_id = %id, error = %fault, "cannot read a message in custody");
-            let outcome = deferred(3, 0, "the message could not be read from the spool");
-            vec![outcome; count]
+            all(deferred(
+                3,
+                0,
+                "the message could not be read from the spool",
+            ))
         }
         Err(_) => {
             error!(queue_id = %id, "an attempt failed on a fault of the server's own");
-            vec![deferred(3, 0, "internal error during the attempt"); count]
+            all(deferred(3, 0, "internal error during the attempt"))
         }
     }
 }
@@ -87,7 +116,7 @@ async fn carry<C: Custody, D: Carrier>(
     route: Arc<Route>,
     custody: Arc<C>,
     carrier: Arc<D>,
-) -> Result<Vec<Outcome>, CustodyError> {
+) -> Result<Attempted, CustodyError> {
     let message = &job.message;
     let content = match &message.content {
         Some(content) => content.clone(),
@@ -95,7 +124,11 @@ async fn carry<C: Custody, D: Carrier>(
     };
     let attempt = Attempt {
         id: message.id.clone(),
+        account: message.submitter().map(Arc::from),
         sender: message.sender.clone(),
+        body: message.body,
+        ret: message.ret,
+        envelope_id: message.envelope_id.clone(),
         received_at: message.received_at,
         content,
         recipients: job.recipients,
@@ -111,7 +144,7 @@ pub(super) fn deferred(subject: u16, detail: u16, text: &str) -> Outcome {
 
 /// An attempt as it is written down: by which way, from when to when.
 pub(super) struct Ended<'a> {
-    pub(super) next_hop: &'a str,
+    pub(super) next_hop: &'a Arc<str>,
     /// Label for metrics.
     pub(super) route_kind: &'static str,
     pub(super) started_at: SystemTime,
@@ -123,7 +156,7 @@ impl Ended<'_> {
     pub(super) fn records(
         &self,
         job: &Job,
-        outcomes: Vec<Outcome>,
+        attempted: Attempted,
         schedule: &Schedule,
         surroundings: &Surroundings,
     ) -> Vec<AttemptRecord> {
@@ -136,8 +169,8 @@ impl Ended<'_> {
         let random = (surroundings.random)();
         job.recipients
             .iter()
-            .zip(outcomes)
-            .map(|(recipient, outcome)| {
+            .zip(attempted.results)
+            .map(|(recipient, RecipientResult { outcome, link })| {
                 let attempts = recipient.attempts.saturating_add(1);
                 let received_at = job.message.received_at;
                 let next = following(
@@ -152,11 +185,14 @@ impl Ended<'_> {
                 AttemptRecord {
                     id: job.message.id.clone(),
                     recipient: recipient.number,
-                    next_hop: self.next_hop.to_owned(),
+                    next_hop: self.next_hop.clone(),
+                    link,
+                    in_vain: attempted.in_vain.clone(),
                     started_at: self.started_at,
                     ended_at: self.ended_at,
                     outcome,
                     next,
+                    tells_delay: false,
                 }
             })
             .collect()
@@ -176,13 +212,8 @@ impl Ended<'_> {
             .duration_since(message.received_at)
             .unwrap_or_default();
         let delay = (age.as_secs_f64() * 100.0).round() / 100.0;
-        let (id, to, relay) = (&message.id, &recipient.address, self.next_hop);
-        let (dsn, reason) = match outcome {
-            Outcome::Delivered(place) => (EnhancedCode::new(2, 0, 0), place.as_str()),
-            Outcome::Deferred(status) | Outcome::Failed(status) => {
-                (status.code, status.text.as_str())
-            }
-        };
+        let (id, to, relay) = (&message.id, &recipient.address, &**self.next_hop);
+        let (dsn, reason) = (outcome.status().code, outcome.status().text.as_str());
         let status = match next {
             Next::Done => "delivered",
             Next::At(_) => "deferred",
@@ -211,7 +242,7 @@ fn following(
     random: u16,
 ) -> Next {
     match outcome {
-        Outcome::Delivered(_) => Next::Done,
+        Outcome::Delivered(_) | Outcome::Relayed(..) => Next::Done,
         Outcome::Deferred(_) => match schedule.after(received_at, attempts, now, random) {
             Again::At(time) => Next::At(time),
             Again::GiveUp => Next::Held,

@@ -3,9 +3,9 @@
 use std::{future::Future, time::SystemTime};
 
 use crate::{
-    deliver::{Attempt, Deliver},
-    envelope::{Outcome, QueueId},
-    spool::{AttemptRecord, Claim, Content, CustodyError, Fresh, Spool},
+    deliver::{Attempt, Attempted, Deliver},
+    envelope::QueueId,
+    spool::{Claim, Content, CustodyError, Fresh, Settlement, Spool},
 };
 
 /// The keeper of messages; each method as [`Spool`] has it.
@@ -19,7 +19,7 @@ pub(super) trait Custody: Send + Sync + 'static {
     fn content(&self, id: &QueueId) -> impl Future<Output = Result<Content, CustodyError>> + Send;
     fn record(
         &self,
-        attempts: Vec<AttemptRecord>,
+        settlement: Settlement,
     ) -> impl Future<Output = Result<(), CustodyError>> + Send;
     fn release(&self, id: &QueueId) -> impl Future<Output = Result<(), CustodyError>> + Send;
     fn hold(&self, hold: bool);
@@ -40,8 +40,8 @@ impl Custody for Spool {
         Spool::content(self, id).await
     }
 
-    async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
-        Spool::record(self, attempts).await
+    async fn record(&self, settlement: Settlement) -> Result<(), CustodyError> {
+        Spool::record(self, settlement).await
     }
 
     async fn release(&self, id: &QueueId) -> Result<(), CustodyError> {
@@ -71,12 +71,12 @@ impl Arrivals for Fresh {
 
 /// Those who carry a message to a next hop.
 pub(super) trait Carrier: Send + Sync + 'static {
-    /// One outcome for each recipient, in their order.
-    fn attempt(&self, attempt: Attempt) -> impl Future<Output = Vec<Outcome>> + Send;
+    /// As [`Deliver::attempt`].
+    fn attempt(&self, attempt: Attempt) -> impl Future<Output = Attempted> + Send;
 }
 
 impl Carrier for Deliver {
-    async fn attempt(&self, attempt: Attempt) -> Vec<Outcome> {
+    async fn attempt(&self, attempt: Attempt) -> Attempted {
         Deliver::attempt(self, attempt).await
     }
 }

@@ -18,12 +18,13 @@ use tracing::error;
 
 use super::{
     Control, Options, Surroundings,
-    attempt::{Ended, Job, deferred, outcomes_of},
+    attempt::{self, Ended, Job, deferred},
     board::{Board, Bounds},
     custody::{Arrivals, Carrier, Custody},
     recorder::{self, Recorded, Records},
 };
 use crate::{
+    deliver::Attempted,
     envelope::QueueId,
     policy::routes::Route,
     spool::{Claim, CustodyError, DueRecipient},
@@ -164,14 +165,14 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             self.attempts.spawn(async move {
                 let started_at = (surroundings.now)();
                 let route_kind = route.transport.kind();
-                let outcomes = outcomes_of(&job, route, custody, carrier).await;
+                let attempted = attempt::make(&job, route, custody, carrier).await;
                 let ended = Ended {
                     next_hop: &hop,
                     route_kind,
                     started_at,
                     ended_at: (surroundings.now)(),
                 };
-                let records = ended.records(&job, outcomes, &options.schedule, &surroundings);
+                let records = ended.records(&job, attempted, &options.schedule, &surroundings);
                 // The recorder outlives every attempt but one cut off by a stop.
                 let _ = done.send(records).await;
                 let _ = tell.send(Event::Finished(hop));
@@ -275,7 +276,10 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     fn route(&mut self, job: Job, done: &mpsc::Sender<Records>) {
         let mut groups: Vec<(Option<Arc<Route>>, Vec<DueRecipient>)> = Vec::new();
         for recipient in job.recipients {
-            let route = self.options.routes.shared(&recipient.address);
+            let route = self
+                .options
+                .routes
+                .shared(&recipient.address, &job.message.origin());
             let name = route.as_ref().map(|route| &route.name);
             let group = groups.iter_mut().find(|(other, recipients)| {
                 other.as_ref().map(|route| &route.name) == name && recipients.len() < RECIPIENTS
@@ -303,14 +307,14 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     fn defer_unroutable(&mut self, job: &Job, done: &mpsc::Sender<Records>) {
         let now = (self.surroundings.now)();
         let ended = Ended {
-            next_hop: "none",
+            next_hop: &Arc::from("none"),
             route_kind: "none",
             started_at: now,
             ended_at: now,
         };
         let outcome = deferred(4, 4, "no route leads to this domain");
-        let outcomes = vec![outcome; job.recipients.len()];
-        let records = ended.records(job, outcomes, &self.options.schedule, &self.surroundings);
+        let attempted = Attempted::local(vec![outcome; job.recipients.len()]);
+        let records = ended.records(job, attempted, &self.options.schedule, &self.surroundings);
         let done = done.clone();
         self.attempts.spawn(async move {
             let _ = done.send(records).await;

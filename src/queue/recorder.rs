@@ -15,7 +15,7 @@ use tracing::error;
 use super::{custody::Custody, dispatcher::Event};
 use crate::{
     envelope::QueueId,
-    spool::{AttemptRecord, Next},
+    spool::{AttemptRecord, Next, Settlement},
 };
 
 /// The outcomes of one job: never empty, all of one message.
@@ -104,8 +104,8 @@ async fn write<C: Custody>(
     jobs: &[Records],
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
-    let records: Vec<_> = jobs.iter().flatten().cloned().collect();
-    if let Err(fault) = custody.record(records).await {
+    let settlement = Settlement::from(jobs.iter().flatten().cloned().collect::<Vec<_>>());
+    if let Err(fault) = custody.record(settlement).await {
         let (count, first) = (jobs.len(), jobs.iter().flatten().next());
         let queue_id = first.map(|record| record.id.as_str());
         error!(queue_id, messages = count, error = %fault, "cannot record outcomes; trying again");

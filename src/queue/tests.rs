@@ -12,7 +12,7 @@ use self::{memory::*, world::*};
 use super::*;
 use crate::{
     envelope::Outcome,
-    policy::routes::{LocalRecipients, Transport},
+    policy::routes::{LocalRecipients, Origin, Transport},
     smtp::{EnhancedCode, Mailbox},
 };
 
@@ -153,7 +153,7 @@ async fn a_recipient_without_a_route_waits_for_one() {
         .iter()
         .find_map(|r| match &r.outcome {
             Outcome::Deferred(status) => Some((r.next_hop.clone(), status.code.to_string())),
-            Outcome::Delivered(_) | Outcome::Failed(_) => None,
+            Outcome::Delivered(_) | Outcome::Relayed(..) | Outcome::Failed(_) => None,
         });
     assert_eq!(waiting, Some(("none".into(), "4.4.4".into())));
     world.queue.reload(Options {
@@ -178,7 +178,7 @@ async fn mail_that_waits_follows_the_routes_of_a_reload() {
     world.fresh(2, &["u@a.example"]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut route = table(&["a.example"])
-        .lookup(&Mailbox::parse("u@a.example").unwrap())
+        .lookup(&Mailbox::parse("u@a.example").unwrap(), &Origin::default())
         .unwrap()
         .clone();
     route.name = "elsewhere".into();
@@ -400,7 +400,7 @@ async fn a_clock_stepped_back_does_not_stop_the_queue() {
 async fn a_real_maildir_is_filled() {
     let root = tempfile::tempdir().unwrap();
     let mut route = table(&["a.example"])
-        .lookup(&Mailbox::parse("u@a.example").unwrap())
+        .lookup(&Mailbox::parse("u@a.example").unwrap(), &Origin::default())
         .unwrap()
         .clone();
     route.transport = Transport::Maildir {

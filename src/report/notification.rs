@@ -11,12 +11,9 @@ use super::{
 };
 use crate::{
     envelope::BodyType,
-    message::{date, fields},
+    message::{date, message_id},
     smtp::Mailbox,
 };
-
-/// Octets of a Message-ID that a report refers to.
-const MESSAGE_ID_MAX: usize = 500;
 
 /// What makes a report this one.
 #[derive(Clone, Copy, Debug)]
@@ -202,21 +199,4 @@ fn header(
         "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{boundary}\"\r\n"
     );
     out
-}
-
-/// The message's own Message-ID, where there is nothing odd about it.
-fn message_id(header: &[u8]) -> Option<&str> {
-    let fields = fields(header).ok()?;
-    let field = fields
-        .iter()
-        .find(|field| header[field.name.clone()].eq_ignore_ascii_case(b"message-id"))?;
-    let id = std::str::from_utf8(&header[field.value.clone()]).ok()?;
-    let id = id.trim_matches([' ', '\t', '\r', '\n']);
-    let inner = id.strip_prefix('<')?.strip_suffix('>')?;
-    let is_plain = id.len() <= MESSAGE_ID_MAX
-        && inner.contains('@')
-        && inner
-            .bytes()
-            .all(|octet| octet.is_ascii_graphic() && !b"<>()\"\\,;".contains(&octet));
-    is_plain.then_some(id)
 }

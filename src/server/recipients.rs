@@ -8,9 +8,9 @@ use crate::{
     accounts::Accounts,
     envelope::Identity,
     listener::RecipientCheck,
-    policy::routes::{LocalRecipients, RouteTable, Transport},
+    policy::routes::{LocalRecipients, Origin, RouteTable},
     session::RecipientVerdict,
-    smtp::Mailbox,
+    smtp::{Mailbox, ReversePath},
 };
 
 /// Answers from the route table and the accounts.
@@ -25,13 +25,11 @@ impl Reachable {
         Arc::new(Reachable { routes, accounts })
     }
 
-    /// Whether mail for `recipient` has a way to go, whoever sends it.
-    pub(super) async fn reach(&self, recipient: &Mailbox) -> RecipientVerdict {
-        let recipients = match self.routes.load().lookup(recipient) {
+    /// Whether mail of this origin for `recipient` has a way to go.
+    pub(super) async fn reach(&self, recipient: &Mailbox, origin: &Origin<'_>) -> RecipientVerdict {
+        let recipients = match self.routes.load().lookup(recipient, origin) {
             None => return RecipientVerdict::NoRoute,
-            Some(route) => match &route.transport {
-                Transport::Maildir { recipients, .. } => *recipients,
-            },
+            Some(route) => route.transport.recipients(),
         };
         match recipients {
             LocalRecipients::Any => RecipientVerdict::Granted,
@@ -47,9 +45,13 @@ impl Reachable {
 impl RecipientCheck for Reachable {
     fn check<'a>(
         &'a self,
-        _by: &'a Identity,
+        by: &'a Identity,
+        sender: &'a ReversePath,
         recipient: &'a Mailbox,
     ) -> Pin<Box<dyn Future<Output = RecipientVerdict> + Send + 'a>> {
-        Box::pin(self.reach(recipient))
+        Box::pin(async move {
+            let origin = Origin::new(sender, Some(&by.name));
+            self.reach(recipient, &origin).await
+        })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     deliver::Deliver,
     intake::Intake,
     listener::{BindError, Desk, Endpoint, Kind, Listeners, RecipientCheck},
+    policy::routes::Origin,
     queue::Queue,
     session::RecipientVerdict,
     smtp::Mailbox,
@@ -124,7 +125,7 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
 
 /// The one address that every server must take mail for (RFC 5321 §4.5.1).
 pub(super) async fn check_postmaster(reachable: &Reachable, postmaster: &Mailbox) -> Result<()> {
-    match reachable.reach(postmaster).await {
+    match reachable.reach(postmaster, &Origin::default()).await {
         RecipientVerdict::Granted => {}
         RecipientVerdict::NoSuchMailbox => {
             // Not fatal: the first account is made beside a server that may run already.

@@ -64,6 +64,7 @@ fn keywords(channel: &Channel, options: &Options) -> Vec<Cow<'static, str>> {
             let (mails, recipients) = (options.messages, options.recipients);
             list.push("SMTPUTF8".into());
             list.push("CHUNKING".into());
+            list.push("DSN".into());
             list.push(format!("LIMITS MAILMAX={mails} RCPTMAX={recipients}").into());
             list.push(format!("AUTH {}", names.join(" ")).into());
             list.push("HELP".into());

@@ -1,7 +1,7 @@
 //! MAIL (RFC 5321 §4.1.1.2): opens a transaction.
 
 use crate::{
-    envelope::BodyType,
+    envelope::{BodyType, Envelope},
     smtp::{AddressError, BodyParameter, MailParameters, PathArgument, Reply, ReversePath},
 };
 
@@ -56,7 +56,14 @@ impl Session {
             sender: sender.clone(),
             size_octets,
         };
-        let transaction = Transaction::new(sender, body, parameters.smtputf8);
+        let transaction = Transaction::new(Envelope {
+            sender,
+            recipients: Vec::new(),
+            body,
+            smtputf8: parameters.smtputf8,
+            ret: parameters.ret,
+            envelope_id: parameters.envelope_id,
+        });
         self.ask(Asking::Sender(Box::new(transaction)), question);
     }
 

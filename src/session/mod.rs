@@ -44,8 +44,8 @@ pub use verdict::{
 };
 
 use crate::{
-    envelope::{Envelope, Identity, Moment, TlsFacts},
-    smtp::{COMMAND_MAX, ContentDecoder, Line, LineReader, Reply, ReversePath, SASL_MAX, Verb},
+    envelope::{Envelope, Identity, Moment, Recipient, TlsFacts},
+    smtp::{COMMAND_MAX, ContentDecoder, Line, LineReader, Reply, SASL_MAX, Verb},
 };
 
 /// One connection's state.
@@ -105,7 +105,7 @@ enum Phase {
 enum Asking {
     SignIn,
     Sender(Box<Transaction>),
-    Recipient(Box<Transaction>, crate::smtp::Mailbox),
+    Recipient(Box<Transaction>, Recipient),
     Message,
 }
 
@@ -132,13 +132,7 @@ struct Transaction {
 }
 
 impl Transaction {
-    fn new(sender: ReversePath, body: crate::envelope::BodyType, smtputf8: bool) -> Self {
-        let envelope = Envelope {
-            sender,
-            recipients: Vec::new(),
-            body,
-            smtputf8,
-        };
+    fn new(envelope: Envelope) -> Self {
         Transaction {
             envelope,
             keys: HashSet::new(),
@@ -297,8 +291,8 @@ impl Session {
             (Asking::Sender(transaction), Verdict::Sender(verdict)) => {
                 self.sender_decided(transaction, verdict);
             }
-            (Asking::Recipient(transaction, mailbox), Verdict::Recipient(verdict)) => {
-                self.recipient_decided(transaction, mailbox, verdict);
+            (Asking::Recipient(transaction, recipient), Verdict::Recipient(verdict)) => {
+                self.recipient_decided(transaction, recipient, verdict);
             }
             (Asking::Message, Verdict::Message(verdict)) => self.message_decided(verdict),
             _ => return self.close(),

@@ -1,6 +1,9 @@
 //! RCPT (RFC 5321 §4.1.1.3): adds a recipient.
 
-use crate::smtp::{AddressError, ForwardPath, Mailbox, PathArgument, Reply, parse_rcpt_parameters};
+use crate::{
+    envelope::Recipient,
+    smtp::{AddressError, ForwardPath, ParameterError, PathArgument, RcptParameters, Reply},
+};
 
 use super::{Asking, Phase, Question, RecipientVerdict, Session, Transaction, replies};
 
@@ -22,8 +25,8 @@ impl Session {
             return self.send(replies::too_many_recipients());
         }
         transaction.rcpt_commands += 1;
-        let path = match parse(argument) {
-            Ok(path) => path,
+        let (path, parameters) = match parse(argument) {
+            Ok(parsed) => parsed,
             Err(reply) => return self.refuse(reply),
         };
         let mailbox = match path {
@@ -32,6 +35,12 @@ impl Session {
         };
         if !transaction.envelope.smtputf8 && !mailbox.is_ascii() {
             return self.send(replies::recipient_needs_smtputf8());
+        }
+        let original = parameters.original_recipient.as_ref();
+        if !transaction.envelope.smtputf8 && original.is_some_and(|it| !it.is_ascii()) {
+            // RFC 6533 §3: that form belongs to SMTPUTF8.
+            let error = ParameterError::BadValue("ORCPT");
+            return self.refuse(replies::bad_parameter("RCPT", &error));
         }
         if !mailbox.domain().is_fully_qualified() {
             return self.send(replies::recipient_not_qualified());
@@ -45,33 +54,40 @@ impl Session {
         };
         let question = Question::Recipient {
             by,
+            sender: transaction.envelope.sender.clone(),
             recipient: mailbox.clone(),
         };
-        self.ask(Asking::Recipient(transaction, mailbox), question);
+        let recipient = Recipient {
+            mailbox,
+            notify: parameters.notify,
+            original: parameters.original_recipient,
+        };
+        self.ask(Asking::Recipient(transaction, recipient), question);
     }
 
     pub(super) fn recipient_decided(
         &mut self,
         mut transaction: Box<Transaction>,
-        mailbox: Mailbox,
+        recipient: Recipient,
         verdict: RecipientVerdict,
     ) {
+        let mailbox = &recipient.mailbox;
         let reply = match verdict {
-            RecipientVerdict::Granted => replies::recipient_ok(&mailbox),
+            RecipientVerdict::Granted => replies::recipient_ok(mailbox),
             RecipientVerdict::NoSuchMailbox => replies::no_such_mailbox(),
-            RecipientVerdict::NoRoute => replies::no_route(&mailbox),
+            RecipientVerdict::NoRoute => replies::no_route(mailbox),
             RecipientVerdict::Unavailable => replies::recipient_unavailable(),
         };
         if verdict == RecipientVerdict::Granted {
             transaction.keys.insert(mailbox.key());
-            transaction.envelope.recipients.push(mailbox);
+            transaction.envelope.recipients.push(recipient);
         }
         self.phase = Phase::Envelope(transaction);
         self.send(reply);
     }
 }
 
-fn parse(argument: &str) -> Result<ForwardPath, Reply> {
+fn parse(argument: &str) -> Result<(ForwardPath, RcptParameters), Reply> {
     let argument = PathArgument::parse(argument, "TO").ok_or_else(replies::rcpt_usage)?;
     let path = ForwardPath::parse(argument.path).map_err(|error| match error {
         AddressError::PathTooLong { .. } => replies::recipient_too_long(),
@@ -84,7 +100,7 @@ fn parse(argument: &str) -> Result<ForwardPath, Reply> {
             return Err(replies::recipient_is_encoded_word());
         }
     }
-    parse_rcpt_parameters(argument.parameters)
+    let parameters = RcptParameters::parse(argument.parameters)
         .map_err(|error| replies::bad_parameter("RCPT", &error))?;
-    Ok(path)
+    Ok((path, parameters))
 }

@@ -50,6 +50,8 @@ pub enum Question {
     Recipient {
         /// Who asks.
         by: Identity,
+        /// The transaction's reverse-path.
+        sender: ReversePath,
         /// The recipient.
         recipient: Mailbox,
     },

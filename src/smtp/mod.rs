@@ -27,9 +27,6 @@ pub use content::{
 pub use dsn::{EnvelopeId, Notify, Return};
 pub use line::{COMMAND_MAX, DISCARD_MAX, Line, LineReader, SASL_MAX};
 pub use original_recipient::OriginalRecipient;
-pub use parameters::{
-    BodyParameter, DsnKeyword, MailParameters, ParameterError, RcptParameters, Submitter,
-    parse_rcpt_parameters,
-};
+pub use parameters::{BodyParameter, MailParameters, ParameterError, RcptParameters, Submitter};
 pub use reply::{EnhancedCode, Reply};
 pub use reply_reader::{REPLY_MAX, ReceivedReply, ReplyClass, ReplyFault, ReplyReader};

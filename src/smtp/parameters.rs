@@ -34,15 +34,6 @@ pub enum Submitter {
     Mailbox(Mailbox),
 }
 
-/// Whether the answer to EHLO listed DSN, which brings RET, ENVID, NOTIFY and ORCPT (RFC 3461 §4).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DsnKeyword {
-    /// Its parameters are read.
-    Offered,
-    /// Its parameters are unknown.
-    NotOffered,
-}
-
 /// Every MAIL parameter that is offered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct MailParameters {
@@ -61,20 +52,11 @@ pub struct MailParameters {
 }
 
 impl MailParameters {
-    /// Reads the parameters behind a reverse-path where DSN is not offered.
-    ///
-    /// # Errors
-    /// The first parameter that cannot be taken, as [`ParameterError`].
-    pub fn parse(text: &str) -> Result<Self, ParameterError> {
-        Self::parse_offering(text, DsnKeyword::NotOffered)
-    }
-
     /// Reads the parameters behind a reverse-path.
     ///
     /// # Errors
     /// The first parameter that cannot be taken, as [`ParameterError`].
-    pub fn parse_offering(text: &str, dsn: DsnKeyword) -> Result<Self, ParameterError> {
-        let has_dsn = dsn == DsnKeyword::Offered;
+    pub fn parse(text: &str) -> Result<Self, ParameterError> {
         let mut parameters = MailParameters::default();
         for (keyword, value) in words(text) {
             match keyword.to_ascii_uppercase().as_str() {
@@ -93,10 +75,10 @@ impl MailParameters {
                         return Err(ParameterError::Twice("SMTPUTF8"));
                     }
                 }
-                "RET" if has_dsn => {
+                "RET" => {
                     set(&mut parameters.ret, "RET", value.and_then(Return::parse))?;
                 }
-                "ENVID" if has_dsn => set(
+                "ENVID" => set(
                     &mut parameters.envelope_id,
                     "ENVID",
                     value.and_then(EnvelopeId::parse),
@@ -108,7 +90,7 @@ impl MailParameters {
     }
 }
 
-/// Every RCPT parameter that is offered with the keyword DSN.
+/// Every RCPT parameter that is offered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RcptParameters {
     /// NOTIFY= (RFC 3461 §4.1).
@@ -122,17 +104,16 @@ impl RcptParameters {
     ///
     /// # Errors
     /// The first parameter that cannot be taken, as [`ParameterError`].
-    pub fn parse_offering(text: &str, dsn: DsnKeyword) -> Result<Self, ParameterError> {
-        let has_dsn = dsn == DsnKeyword::Offered;
+    pub fn parse(text: &str) -> Result<Self, ParameterError> {
         let mut parameters = RcptParameters::default();
         for (keyword, value) in words(text) {
             match keyword.to_ascii_uppercase().as_str() {
-                "NOTIFY" if has_dsn => set(
+                "NOTIFY" => set(
                     &mut parameters.notify,
                     "NOTIFY",
                     value.and_then(Notify::parse),
                 )?,
-                "ORCPT" if has_dsn => set(
+                "ORCPT" => set(
                     &mut parameters.original_recipient,
                     "ORCPT",
                     value.and_then(OriginalRecipient::parse),
@@ -142,14 +123,6 @@ impl RcptParameters {
         }
         Ok(parameters)
     }
-}
-
-/// Reads the parameters behind a forward-path where DSN is not offered: there is none.
-///
-/// # Errors
-/// [`ParameterError::Unknown`] for the first one there is.
-pub fn parse_rcpt_parameters(text: &str) -> Result<(), ParameterError> {
-    RcptParameters::parse_offering(text, DsnKeyword::NotOffered).map(drop)
 }
 
 fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -229,7 +202,6 @@ mod tests {
         use ParameterError::{BadValue, Twice, Unknown};
         for (text, error) in [
             ("FOO=1", Unknown("FOO".into())),
-            ("RET=FULL", Unknown("RET".into())),
             ("REQUIRETLS", Unknown("REQUIRETLS".into())),
             ("é", Unknown("?".into())),
             ("SIZE", BadValue("SIZE")),
@@ -258,54 +230,45 @@ mod tests {
     /// R3461-4.1a, R3461-4.2a, R3461-4.3a, R3461-4.4a, R3461-4.5a, R3461-5.1b.
     #[test]
     fn parameters_of_the_keyword_dsn() {
-        use DsnKeyword::{NotOffered, Offered};
         use ParameterError::{BadValue, Twice, Unknown};
 
-        let mail = MailParameters::parse_offering("ret=hdrs ENVID=QQ+3D1 SIZE=10", Offered);
+        let mail = MailParameters::parse("ret=hdrs ENVID=QQ+3D1 SIZE=10");
         let mail = mail.unwrap();
         assert_eq!(mail.ret, Some(Return::Headers));
         assert_eq!(mail.envelope_id, EnvelopeId::parse("QQ+3D1"));
         assert_eq!(mail.size_octets, Some(10));
         let rcpt = "notify=success,delay ORCPT=rfc822;Bob@b.c";
-        let rcpt = RcptParameters::parse_offering(rcpt, Offered).unwrap();
+        let rcpt = RcptParameters::parse(rcpt).unwrap();
         assert_eq!(rcpt.notify, Notify::parse("SUCCESS,DELAY"));
         assert_eq!(
             rcpt.original_recipient,
             OriginalRecipient::parse("rfc822;Bob@b.c")
         );
 
-        for (text, dsn, error) in [
-            ("RET=FULL", NotOffered, Unknown("RET".into())),
-            ("ENVID=x", NotOffered, Unknown("ENVID".into())),
-            ("NOTIFY=NEVER", Offered, Unknown("NOTIFY".into())),
-            ("RET", Offered, BadValue("RET")),
-            ("RET=ALL", Offered, BadValue("RET")),
-            ("RET=FULL RET=FULL", Offered, Twice("RET")),
-            ("ENVID=", Offered, BadValue("ENVID")),
-            ("ENVID=a=b", Offered, BadValue("ENVID")),
-            ("ENVID=a envid=a", Offered, Twice("ENVID")),
+        for (text, error) in [
+            ("NOTIFY=NEVER", Unknown("NOTIFY".into())),
+            ("RET", BadValue("RET")),
+            ("RET=ALL", BadValue("RET")),
+            ("RET=FULL RET=FULL", Twice("RET")),
+            ("ENVID=", BadValue("ENVID")),
+            ("ENVID=a=b", BadValue("ENVID")),
+            ("ENVID=a envid=a", Twice("ENVID")),
         ] {
-            let read = MailParameters::parse_offering(text, dsn);
+            let read = MailParameters::parse(text);
             assert_eq!(read, Err(error), "{text}");
         }
-        for (text, dsn, error) in [
-            ("NOTIFY=NEVER", NotOffered, Unknown("NOTIFY".into())),
-            ("ORCPT=rfc822;a@b.c", NotOffered, Unknown("ORCPT".into())),
-            ("RET=FULL", Offered, Unknown("RET".into())),
-            ("NOTIFY", Offered, BadValue("NOTIFY")),
-            ("NOTIFY=NEVER,SUCCESS", Offered, BadValue("NOTIFY")),
-            ("NOTIFY=DELAY NOTIFY=DELAY", Offered, Twice("NOTIFY")),
-            ("ORCPT=", Offered, BadValue("ORCPT")),
-            ("ORCPT=a@b.c", Offered, BadValue("ORCPT")),
-            ("ORCPT=x;y ORCPT=x;y", Offered, Twice("ORCPT")),
+        for (text, error) in [
+            ("RET=FULL", Unknown("RET".into())),
+            ("NOTIFY", BadValue("NOTIFY")),
+            ("NOTIFY=NEVER,SUCCESS", BadValue("NOTIFY")),
+            ("NOTIFY=DELAY NOTIFY=DELAY", Twice("NOTIFY")),
+            ("ORCPT=", BadValue("ORCPT")),
+            ("ORCPT=a@b.c", BadValue("ORCPT")),
+            ("ORCPT=x;y ORCPT=x;y", Twice("ORCPT")),
         ] {
-            let read = RcptParameters::parse_offering(text, dsn);
+            let read = RcptParameters::parse(text);
             assert_eq!(read, Err(error), "{text}");
         }
-        assert_eq!(parse_rcpt_parameters(""), Ok(()));
-        assert_eq!(
-            parse_rcpt_parameters("NOTIFY=NEVER"),
-            Err(Unknown("NOTIFY".into()))
-        );
+        assert_eq!(RcptParameters::parse(""), Ok(RcptParameters::default()));
     }
 }

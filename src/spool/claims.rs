@@ -4,8 +4,8 @@ use std::{io, time::SystemTime};
 
 use super::{Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, Spool, StoredBody};
 use crate::{
-    envelope::{BodyType, QueueId},
-    smtp::{Mailbox, ReversePath},
+    envelope::{AccountId, BodyType, Identity, QueueId},
+    smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::{
         StoreError,
         queue::{ClaimedMessage, ContentRow},
@@ -111,11 +111,27 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
         recipients.push(DueRecipient {
             number: recipient.number,
             address: address.map_err(|_| "a recipient is not readable")?,
+            notify: recipient.notify.as_deref().and_then(Notify::parse),
+            original: recipient
+                .original
+                .as_deref()
+                .and_then(OriginalRecipient::parse),
             attempts: recipient.attempts,
+            delay_told_at: recipient.delay_told_at,
         });
     }
     Ok(Claim {
         id: QueueId::parse(&message.id).map_err(|_| "queue id is not readable")?,
+        account: message.account.as_ref().map(|(id, name)| Identity {
+            account: AccountId(*id),
+            name: name.as_str().into(),
+        }),
+        report_of: match &message.report_of {
+            Some(id) => Some(QueueId::parse(id).map_err(|_| "queue id is not readable")?),
+            None => None,
+        },
+        ret: message.ret.as_deref().and_then(Return::parse),
+        envelope_id: message.envelope_id.as_deref().and_then(EnvelopeId::parse),
         sender: ReversePath::parse(&message.sender).map_err(|_| "sender is not readable")?,
         body: match message.body_type.as_str() {
             "8bitmime" => BodyType::EightBitMime,

@@ -26,13 +26,13 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, Notify, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
 };
 
 use crate::{
-    envelope::{AccountId, BodyType, Envelope, Outcome, QueueId},
-    smtp::{Mailbox, ReversePath},
+    envelope::{BodyType, Envelope, Identity, Link, Outcome, QueueId, Recipient, Status},
+    smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::{
         Store, StoreError,
         queue::{Incarnation, QueueCounts},
@@ -47,7 +47,7 @@ mod orphans;
 mod room;
 mod writer;
 
-pub use crate::store::queue::Next;
+pub use crate::store::queue::{EventKind, Next};
 pub use body::{Body, BodyWriter};
 
 use disk::{Directory, Disk, Free};
@@ -110,8 +110,12 @@ impl CustodyError {
 pub struct NewMessage {
     /// Unique, and later than those before it.
     pub id: QueueId,
-    /// Who submitted it; none for our own reports.
-    pub account: Option<AccountId>,
+    /// Who submitted it; for a report of ours, who submitted what it tells of.
+    pub account: Option<Identity>,
+    /// The message that this report of ours tells of.
+    pub report_of: Option<QueueId>,
+    /// The Message-ID field, by which people ask for it.
+    pub message_id: Option<String>,
     /// Sender, recipients and options.
     pub envelope: Envelope,
     /// The finished header section with its blank line, CRLF.
@@ -163,12 +167,20 @@ impl StoredBody {
 pub struct Claim {
     /// The message.
     pub id: QueueId,
+    /// Who submitted it; for a report of ours, who submitted what it tells of.
+    pub account: Option<Identity>,
+    /// The message that this report of ours tells of.
+    pub report_of: Option<QueueId>,
     /// Where reports go.
     pub sender: ReversePath,
     /// Nature of the octets.
     pub body: BodyType,
     /// Whether the client asked for SMTPUTF8.
     pub smtputf8: bool,
+    /// RET (RFC 3461 §4.3).
+    pub ret: Option<Return>,
+    /// ENVID (RFC 3461 §4.4).
+    pub envelope_id: Option<EnvelopeId>,
     /// When the message was accepted.
     pub received_at: SystemTime,
     /// In the order of the envelope.
@@ -184,8 +196,28 @@ pub struct DueRecipient {
     pub number: u32,
     /// The forward-path.
     pub address: Mailbox,
+    /// NOTIFY (RFC 3461 §4.1).
+    pub notify: Option<Notify>,
+    /// ORCPT (RFC 3461 §4.2).
+    pub original: Option<OriginalRecipient>,
     /// Attempts made before.
     pub attempts: u32,
+    /// When its sender last heard that it is delayed.
+    pub delay_told_at: Option<SystemTime>,
+}
+
+impl DueRecipient {
+    /// A recipient that was never tried.
+    pub fn fresh(number: u32, recipient: Recipient) -> Self {
+        DueRecipient {
+            number,
+            address: recipient.mailbox,
+            notify: recipient.notify,
+            original: recipient.original,
+            attempts: 0,
+            delay_told_at: None,
+        }
+    }
 }
 
 /// One attempt at one recipient and what is to happen next.
@@ -195,8 +227,12 @@ pub struct AttemptRecord {
     pub id: QueueId,
     /// The recipient's number.
     pub recipient: u32,
-    /// Where it was taken.
-    pub next_hop: String,
+    /// Where it was taken: the name of the route.
+    pub next_hop: Arc<str>,
+    /// The link by which the outcome came; none where nobody was spoken to.
+    pub link: Option<Arc<Link>>,
+    /// Hosts that were tried before, and why they did not serve.
+    pub in_vain: Arc<[Try]>,
     /// Start of the attempt.
     pub started_at: SystemTime,
     /// End of the attempt.
@@ -205,6 +241,87 @@ pub struct AttemptRecord {
     pub outcome: Outcome,
     /// What is next; a time later than [`LONGEST_RETRY`] after the attempt is brought forward.
     pub next: Next,
+    /// Its sender hears now that it is delayed.
+    pub tells_delay: bool,
+}
+
+/// A host that was tried in vain within an attempt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Try {
+    /// How far it was reached.
+    pub link: Arc<Link>,
+    /// When the try ended.
+    pub ended_at: SystemTime,
+    /// Why it did not serve.
+    pub status: Status,
+}
+
+/// A report of ours on its way into custody, to be made durable together with the outcomes that it
+/// tells of.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its own queue id.
+    pub id: QueueId,
+    /// The message that it tells of.
+    pub report_of: QueueId,
+    /// Who submitted that message.
+    pub account: Option<Identity>,
+    /// From `<>` to the message's reverse-path.
+    pub envelope: Envelope,
+    /// Its header section with the blank line, CRLF.
+    pub header: bytes::Bytes,
+    /// Its body.
+    pub body: bytes::Bytes,
+    /// When it was made.
+    pub made_at: SystemTime,
+}
+
+/// Something that an account should know of and no report can tell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When.
+    pub at: SystemTime,
+    /// Whose mail it was.
+    pub account: Option<Identity>,
+    /// The message.
+    pub id: QueueId,
+    /// The message that this report of ours told of.
+    pub report_of: Option<QueueId>,
+    /// The recipient.
+    pub recipient: Mailbox,
+    /// Why.
+    pub status: Status,
+}
+
+/// Outcomes, and what follows from them at the same instant.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// What became of recipients.
+    pub attempts: Vec<AttemptRecord>,
+    /// What their senders are told.
+    pub reports: Vec<Report>,
+    /// What is kept for their accounts.
+    pub events: Vec<Event>,
+}
+
+impl From<Vec<AttemptRecord>> for Settlement {
+    fn from(attempts: Vec<AttemptRecord>) -> Self {
+        Settlement {
+            attempts,
+            ..Settlement::default()
+        }
+    }
+}
+
+impl Settlement {
+    /// Takes another one's content over.
+    pub fn append(&mut self, mut other: Settlement) {
+        self.attempts.append(&mut other.attempts);
+        self.reports.append(&mut other.reports);
+        self.events.append(&mut other.events);
+    }
 }
 
 /// Receives messages fresh from intake, already claimed.
@@ -235,7 +352,7 @@ struct Shared {
     hold: AtomicBool,
     room: Arc<Room>,
     /// Rows were committed that nobody holds in memory.
-    unclaimed: Notify,
+    unclaimed: tokio::sync::Notify,
     commits: AtomicU64,
     /// Why the last commit failed; none where it did not.
     trouble: std::sync::Mutex<Option<String>>,
@@ -299,7 +416,7 @@ impl Spool {
             incarnation,
             hold: AtomicBool::new(false),
             room: Arc::new(Room::new(free, reserve)),
-            unclaimed: Notify::new(),
+            unclaimed: tokio::sync::Notify::new(),
             commits: AtomicU64::new(0),
             trouble: std::sync::Mutex::default(),
             _lock: lock,
@@ -384,12 +501,12 @@ impl Spool {
         self.shared.unclaimed.notified().await;
     }
 
-    /// Makes outcomes durable with the next group commit.
+    /// Makes outcomes, with their reports, durable in the next group commit: all or nothing.
     ///
     /// # Errors
     /// Nothing was recorded; the recipients stay claimed, so the caller tries again.
-    pub async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
-        self.submit(Work::Attempts(attempts)).await
+    pub async fn record(&self, settlement: Settlement) -> Result<(), CustodyError> {
+        self.submit(Work::Settle(Box::new(settlement))).await
     }
 
     /// Gives claimed recipients of a message back, due at once.

@@ -7,7 +7,10 @@ mod files;
 use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 
 use super::*;
-use crate::{envelope::Status, smtp::EnhancedCode};
+use crate::{
+    envelope::{AccountId, Status},
+    smtp::EnhancedCode,
+};
 
 /// A spool of its own directory and database.
 struct House {
@@ -111,15 +114,22 @@ fn id(number: u64) -> QueueId {
 fn message(number: u64, body: Body) -> NewMessage {
     NewMessage {
         id: id(number),
-        account: Some(AccountId(7)),
+        account: Some(Identity {
+            account: AccountId(7),
+            name: "alice".into(),
+        }),
+        report_of: None,
+        message_id: Some("<1@example.org>".into()),
         envelope: Envelope {
             sender: ReversePath::parse("alice@example.org").unwrap(),
             recipients: vec![
-                Mailbox::parse("bob@example.net").unwrap(),
-                Mailbox::parse("\"c\\\"d\"@example.net").unwrap(),
+                Mailbox::parse("bob@example.net").unwrap().into(),
+                Mailbox::parse("\"c\\\"d\"@example.net").unwrap().into(),
             ],
             body: BodyType::EightBitMime,
             smtputf8: true,
+            ret: Some(Return::Headers),
+            envelope_id: EnvelopeId::parse("Q+2B1"),
         },
         header: b"Subject: x\r\n\r\n".to_vec(),
         body,
@@ -131,11 +141,14 @@ fn attempt(number: u64, recipient: u32, outcome: Outcome, next: Next) -> Attempt
     AttemptRecord {
         id: id(number),
         recipient,
-        next_hop: "maildir".to_owned(),
+        next_hop: "maildir".into(),
+        link: None,
+        in_vain: Arc::default(),
         started_at: now(),
         ended_at: now(),
         outcome,
         next,
+        tells_delay: false,
     }
 }
 
@@ -147,7 +160,7 @@ fn deferred() -> Outcome {
 }
 
 fn delivered() -> Outcome {
-    Outcome::Delivered("new/1".to_owned())
+    Outcome::Delivered(Status::new(EnhancedCode::new(2, 0, 0), "new/1"))
 }
 
 /// Header and body as the queue would read them.
@@ -258,13 +271,13 @@ async fn a_message_leaves_with_its_last_recipient_and_not_before() {
     house.commit(1, &[b'x'; 3 * INLINE]).await.unwrap();
     let done = |recipient| vec![attempt(1, recipient, delivered(), Next::Done)];
 
-    house.spool.record(done(0)).await.unwrap();
+    house.spool.record(done(0).into()).await.unwrap();
     let left = house.store.queue_list(0, 10).await.unwrap();
     assert_eq!(left[0].recipients.len(), 1);
     assert_eq!(left[0].recipients[0].number, 1);
     assert_eq!(house.bodies().len(), 1);
 
-    house.spool.record(done(1)).await.unwrap();
+    house.spool.record(done(1).into()).await.unwrap();
     assert!(house.store.queue_list(0, 10).await.unwrap().is_empty());
     assert!(eventually(|| house.bodies().is_empty()).await);
     assert!(house.store.content(&id(1)).await.unwrap().is_none());
@@ -277,10 +290,13 @@ async fn a_deferred_recipient_comes_back_when_due_with_its_history() {
     let later = now() + Duration::from_secs(600);
     house
         .spool
-        .record(vec![
-            attempt(1, 0, deferred(), Next::At(later)),
-            attempt(1, 1, deferred(), Next::Held),
-        ])
+        .record(
+            vec![
+                attempt(1, 0, deferred(), Next::At(later)),
+                attempt(1, 1, deferred(), Next::Held),
+            ]
+            .into(),
+        )
         .await
         .unwrap();
 
@@ -357,7 +373,7 @@ async fn a_clock_that_was_stepped_back_strands_nothing() {
     let never = Next::At(now() + 400 * LONGEST_RETRY);
     house
         .spool
-        .record(vec![attempt(1, 0, deferred(), never)])
+        .record(vec![attempt(1, 0, deferred(), never)].into())
         .await
         .unwrap();
     let listed = house.store.queue_list(0, 10).await.unwrap();
@@ -497,7 +513,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     let later = Next::At(now());
     house
         .spool
-        .record(vec![attempt(4, 0, deferred(), later)])
+        .record(vec![attempt(4, 0, deferred(), later)].into())
         .await
         .unwrap();
     assert!(house.spool.claim(now(), 20).await.unwrap().is_empty());

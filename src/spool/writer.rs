@@ -17,15 +17,15 @@ use tokio::{
 };
 
 use super::{
-    AttemptRecord, Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, NewMessage, Next,
-    Shared, StoredBody,
+    AttemptRecord, Claim, Content, CustodyError, DueRecipient, Event, LONGEST_RETRY, NewMessage,
+    Next, Report, Settlement, Shared, StoredBody,
     body::{self, Kind},
 };
 use crate::{
-    envelope::QueueId,
+    envelope::{Envelope, Identity, QueueId},
     store::{
         StoreError,
-        queue::{Batch, BodyRow, MessageRow, Record},
+        queue::{Batch, BodyRow, EventRow, MessageRow, Record, Vain},
     },
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Job {
 
 pub(super) enum Work {
     Message(Box<NewMessage>),
-    Attempts(Vec<AttemptRecord>),
+    Settle(Box<Settlement>),
     Release(QueueId),
     /// Take no more jobs, and be done when those at hand are.
     Close,
@@ -161,10 +161,18 @@ impl Writer {
                     self.add(&mut batch, message, permit.is_some());
                     permits.push_back(permit);
                 }
-                Work::Attempts(attempts) => {
-                    attempts
+                Work::Settle(settlement) => {
+                    for report in &settlement.reports {
+                        let permit = self.permit();
+                        self.add_report(&mut batch, report, permit.is_some());
+                        permits.push_back(permit);
+                    }
+                    let attempts = settlement.attempts.iter();
+                    attempts.for_each(|attempt| record(&mut batch, attempt));
+                    settlement
+                        .events
                         .iter()
-                        .for_each(|attempt| record(&mut batch, attempt));
+                        .for_each(|event| tell(&mut batch, event));
                 }
                 Work::Release(id) => batch.release(id),
                 Work::Close => {}
@@ -188,20 +196,33 @@ impl Writer {
             }
         }
         for job in jobs {
-            if let Work::Message(message) = job.work {
-                let size = message.header.len() as u64 + message.body.len();
-                self.shared.room.take(size);
-                let permit = permits.pop_front().flatten();
-                let claim = in_custody(&self.shared, *message);
-                match permit {
-                    Some(permit) => drop(permit.send(claim)),
-                    None => self.shared.unclaimed.notify_one(),
+            match job.work {
+                Work::Message(message) => {
+                    let size = message.header.len() as u64 + message.body.len();
+                    self.shared.room.take(size);
+                    let claim = in_custody(&self.shared, *message);
+                    self.hand_over(permits.pop_front().flatten(), claim);
                 }
+                Work::Settle(settlement) => {
+                    for report in settlement.reports {
+                        let size = report.header.len() as u64 + report.body.len() as u64;
+                        self.shared.room.take(size);
+                        self.hand_over(permits.pop_front().flatten(), claim_of(report));
+                    }
+                }
+                Work::Release(_) | Work::Close => {}
             }
             // Who went away does not mind.
             let _ = job.done.send(Ok(()));
         }
         Ok(())
+    }
+
+    fn hand_over(&self, permit: Option<mpsc::OwnedPermit<Claim>>, claim: Claim) {
+        match permit {
+            Some(permit) => drop(permit.send(claim)),
+            None => self.shared.unclaimed.notify_one(),
+        }
     }
 
     /// A place in the channel to the queue; none while mail is held or the queue has enough.
@@ -218,7 +239,9 @@ impl Writer {
         batch.message(&MessageRow {
             number,
             id: &message.id,
-            account: message.account,
+            account: message.account.as_ref(),
+            report_of: message.report_of.as_ref(),
+            message_id: message.message_id.as_deref(),
             envelope: &message.envelope,
             header: &message.header,
             body: match &message.body.0 {
@@ -229,6 +252,23 @@ impl Writer {
                 },
             },
             received_at: message.received_at,
+            claimed_by: claimed.then_some(self.shared.incarnation),
+        });
+    }
+
+    fn add_report(&mut self, batch: &mut Batch, report: &Report, claimed: bool) {
+        let number = self.next_number;
+        self.next_number += 1;
+        batch.message(&MessageRow {
+            number,
+            id: &report.id,
+            account: report.account.as_ref(),
+            report_of: Some(&report.report_of),
+            message_id: None,
+            envelope: &report.envelope,
+            header: &report.header,
+            body: BodyRow::Inline(&report.body),
+            received_at: report.made_at,
             claimed_by: claimed.then_some(self.shared.incarnation),
         });
     }
@@ -271,7 +311,11 @@ impl Work {
                         Kind::File { .. } => 0,
                     }
             }
-            Work::Attempts(_) | Work::Release(_) | Work::Close => 0,
+            Work::Settle(settlement) => {
+                let reports = settlement.reports.iter();
+                reports.map(|it| it.header.len() + it.body.len()).sum()
+            }
+            Work::Release(_) | Work::Close => 0,
         }
     }
 
@@ -281,7 +325,7 @@ impl Work {
                 Kind::Memory(_) => None,
                 Kind::File { name, .. } => Some(name.as_str()),
             },
-            Work::Attempts(_) | Work::Release(_) | Work::Close => None,
+            Work::Settle(_) | Work::Release(_) | Work::Close => None,
         }
     }
 }
@@ -297,6 +341,7 @@ fn record(batch: &mut Batch, attempt: &AttemptRecord) {
         id: &attempt.id,
         recipient: attempt.recipient,
         next_hop: &attempt.next_hop,
+        link: attempt.link.as_deref(),
         started_at: attempt.started_at,
         ended_at: attempt.ended_at,
         outcome: &attempt.outcome,
@@ -304,7 +349,77 @@ fn record(batch: &mut Batch, attempt: &AttemptRecord) {
             Next::At(at) => Next::At(at.min(attempt.ended_at + LONGEST_RETRY)),
             next => next,
         },
+        tells_delay: attempt.tells_delay,
     });
+    for (at, tried) in attempt.in_vain.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|at| attempt.in_vain.get(at));
+        batch.in_vain(&Vain {
+            id: &attempt.id,
+            recipient: attempt.recipient,
+            next_hop: &attempt.next_hop,
+            link: &tried.link,
+            started_at: before.map_or(attempt.started_at, |before| before.ended_at),
+            ended_at: tried.ended_at,
+            status: &tried.status,
+        });
+    }
+}
+
+fn tell(batch: &mut Batch, event: &Event) {
+    batch.event(&EventRow {
+        kind: event.kind,
+        at: event.at,
+        account: event.account.as_ref(),
+        id: &event.id,
+        report_of: event.report_of.as_ref(),
+        recipient: &event.recipient,
+        status: &event.status,
+    });
+}
+
+/// A report as the queue gets it.
+fn claim_of(report: Report) -> Claim {
+    claim(
+        Claimed {
+            id: report.id,
+            account: report.account,
+            report_of: Some(report.report_of),
+            received_at: report.made_at,
+            content: Content {
+                header: report.header,
+                body: StoredBody::Memory(report.body),
+            },
+        },
+        report.envelope,
+    )
+}
+
+/// What a claim has beside the envelope.
+struct Claimed {
+    id: QueueId,
+    account: Option<Identity>,
+    report_of: Option<QueueId>,
+    received_at: SystemTime,
+    content: Content,
+}
+
+fn claim(claimed: Claimed, envelope: Envelope) -> Claim {
+    let recipients = envelope.recipients.into_iter().zip(0..);
+    Claim {
+        id: claimed.id,
+        account: claimed.account,
+        report_of: claimed.report_of,
+        sender: envelope.sender,
+        body: envelope.body,
+        smtputf8: envelope.smtputf8,
+        ret: envelope.ret,
+        envelope_id: envelope.envelope_id,
+        received_at: claimed.received_at,
+        recipients: recipients
+            .map(|(recipient, number)| DueRecipient::fresh(number, recipient))
+            .collect(),
+        content: Some(claimed.content),
+    }
 }
 
 /// The message as the queue gets it. Its rows are durable: its file stays.
@@ -316,23 +431,17 @@ fn in_custody(shared: &Shared, message: NewMessage) -> Claim {
             octets,
         },
     };
-    let recipients = message.envelope.recipients.into_iter().zip(0..);
-    Claim {
-        id: message.id,
-        sender: message.envelope.sender,
-        body: message.envelope.body,
-        smtputf8: message.envelope.smtputf8,
-        received_at: message.received_at,
-        recipients: recipients
-            .map(|(address, number)| DueRecipient {
-                number,
-                address,
-                attempts: 0,
-            })
-            .collect(),
-        content: Some(Content {
-            header: message.header.into(),
-            body,
-        }),
-    }
+    claim(
+        Claimed {
+            id: message.id,
+            account: message.account,
+            report_of: message.report_of,
+            received_at: message.received_at,
+            content: Content {
+                header: message.header.into(),
+                body,
+            },
+        },
+        message.envelope,
+    )
 }

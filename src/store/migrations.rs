@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "accounts",
@@ -20,6 +20,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "queue",
         include_str!("../../migrations/sqlite/0002_queue.sql"),
+    ),
+    (
+        3,
+        "handoff",
+        include_str!("../../migrations/sqlite/0003_handoff.sql"),
     ),
 ];
 

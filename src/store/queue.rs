@@ -15,7 +15,7 @@ mod statements;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use batch::{Batch, BodyRow, MessageRow, Next, Record};
+pub use batch::{Batch, BodyRow, EventKind, EventRow, MessageRow, Next, Record, Vain};
 pub use claim::{ClaimedMessage, ClaimedRecipient, ContentRow};
 pub use list::{QueueCounts, QueueEntry, QueueRecipient, RecipientState};
 
@@ -28,8 +28,27 @@ pub struct Incarnation(pub i64);
 /// How long a node may stay unseen before its claims are free.
 const LEASE: Duration = Duration::from_secs(120);
 
-/// Attempts kept for a later question, and how many of the older ones go with each heartbeat.
-const ATTEMPTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long attempts, departed messages and events are kept for a later question.
+const HISTORY_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Of what is older (`$1`) so much goes with each heartbeat. Numbers are in order of time.
+const FORGET: [&str; 3] = [
+    r#"
+    DELETE FROM tries
+     WHERE number IN (SELECT number FROM tries ORDER BY number LIMIT 10000)
+       AND ended_at < $1
+    "#,
+    r#"
+    DELETE FROM departed
+     WHERE number IN (SELECT number FROM departed ORDER BY number LIMIT 10000)
+       AND departed_at < $1
+    "#,
+    r#"
+    DELETE FROM events
+     WHERE number IN (SELECT number FROM events ORDER BY number LIMIT 10000)
+       AND at < $1
+    "#,
+];
 
 impl Store {
     /// Registers this process as the node of that name and frees the claims of the one before it.
@@ -70,7 +89,7 @@ impl Store {
         Ok(())
     }
 
-    /// Says that this process lives, and forgets some attempts that are too old.
+    /// Says that this process lives, and forgets some of the history that is too old.
     pub async fn heartbeat(
         &self,
         incarnation: Incarnation,
@@ -82,19 +101,12 @@ impl Store {
             .bind(milliseconds(now))
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            r#"
-            DELETE FROM attempts
-             WHERE number IN (SELECT number
-                                FROM attempts
-                               ORDER BY number      -- in order of time
-                               LIMIT 1000)
-               AND ended_at < $1
-            "#,
-        )
-        .bind(milliseconds(now) - span(ATTEMPTS_KEPT))
-        .execute(&mut *transaction)
-        .await?;
+        for statement in FORGET {
+            sqlx::query(statement)
+                .bind(milliseconds(now) - span(HISTORY_KEPT))
+                .execute(&mut *transaction)
+                .await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

@@ -39,7 +39,12 @@ use self::{
     folders::Folders,
 };
 use super::{Attempt, Options, deferred};
-use crate::{envelope::Outcome, policy::routes::maildir_path, spool::DueRecipient};
+use crate::{
+    envelope::{Outcome, Status},
+    policy::routes::maildir_path,
+    smtp::EnhancedCode,
+    spool::DueRecipient,
+};
 
 /// Every Maildir of this node.
 #[derive(Clone, Debug)]
@@ -109,7 +114,10 @@ impl Disk {
                         result
                     });
                     match result {
-                        Ok(()) => Outcome::Delivered(format!("delivered to {}", path.display())),
+                        Ok(()) => {
+                            let place = format!("delivered to {}", path.display());
+                            Outcome::Delivered(Status::new(EnhancedCode::new(2, 0, 0), place))
+                        }
                         Err(kind) => {
                             // The entry is in doubt: without it the next attempt starts clean.
                             let _ = std::fs::remove_file(path);

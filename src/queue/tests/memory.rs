@@ -13,7 +13,9 @@ use crate::{
     envelope::{BodyType, QueueId},
     queue::custody::Custody,
     smtp::{Mailbox, ReversePath},
-    spool::{AttemptRecord, Claim, Content, CustodyError, DueRecipient, Next, StoredBody},
+    spool::{
+        AttemptRecord, Claim, Content, CustodyError, DueRecipient, Next, Settlement, StoredBody,
+    },
 };
 
 /// Custody in memory, which outlives the queue as a database does.
@@ -37,6 +39,32 @@ pub(super) struct Row {
     pub(super) received_at: SystemTime,
     pub(super) attempts: u32,
     pub(super) state: State,
+}
+
+impl Row {
+    fn due(&self, number: u32) -> DueRecipient {
+        DueRecipient {
+            attempts: self.attempts,
+            ..DueRecipient::fresh(number, self.address.clone().into())
+        }
+    }
+}
+
+/// A claim of nobody yet.
+fn claim(id: &QueueId, received_at: SystemTime) -> Claim {
+    Claim {
+        id: id.clone(),
+        account: None,
+        report_of: None,
+        sender: ReversePath::Null,
+        body: BodyType::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envelope_id: None,
+        received_at,
+        recipients: Vec::new(),
+        content: None,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,21 +135,12 @@ impl Memory {
                     break;
                 }
                 claims.push(Claim {
-                    id: id.clone(),
-                    sender: ReversePath::Null,
-                    body: BodyType::SevenBit,
-                    smtputf8: false,
-                    received_at: row.received_at,
                     recipients: Vec::new(),
-                    content: None,
+                    ..claim(id, row.received_at)
                 });
             }
             row.state = State::Claimed;
-            claims.last_mut().unwrap().recipients.push(DueRecipient {
-                number: *number,
-                address: row.address.clone(),
-                attempts: row.attempts,
-            });
+            claims.last_mut().unwrap().recipients.push(row.due(*number));
         }
         claims
     }
@@ -131,21 +150,12 @@ impl Memory {
         let mine = rows
             .iter()
             .filter(|((other, _), row)| other == id && row.state == State::Claimed);
-        let recipients: Vec<_> = mine
-            .map(|((_, number), row)| DueRecipient {
-                number: *number,
-                address: row.address.clone(),
-                attempts: row.attempts,
-            })
-            .collect();
+        let recipients: Vec<_> = mine.map(|((_, number), row)| row.due(*number)).collect();
+        let received_at = rows[&(id.clone(), recipients[0].number)].received_at;
         Claim {
-            id: id.clone(),
-            sender: ReversePath::Null,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            received_at: rows[&(id.clone(), recipients[0].number)].received_at,
             recipients,
             content,
+            ..claim(id, received_at)
         }
     }
 }
@@ -181,9 +191,10 @@ impl Custody for Memory {
         Ok(content())
     }
 
-    async fn record(&self, attempts: Vec<AttemptRecord>) -> Result<(), CustodyError> {
+    async fn record(&self, settlement: Settlement) -> Result<(), CustodyError> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         fails(&self.failing_records)?;
+        let attempts = settlement.attempts;
         let poison = locked(&self.poison).clone();
         if attempts
             .iter()

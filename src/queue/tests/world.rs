@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::{Memory, State, content, locked};
 use crate::{
-    deliver::Attempt,
+    deliver::{Attempt, Attempted},
     envelope::{Outcome, QueueId, Status},
     policy::routes::{LocalRecipients, Route, RouteTable, Transport},
     queue::{
@@ -61,7 +61,7 @@ pub(super) struct Tried {
 }
 
 impl Carrier for Arc<Hops> {
-    async fn attempt(&self, attempt: Attempt) -> Vec<Outcome> {
+    async fn attempt(&self, attempt: Attempt) -> Attempted {
         let index = {
             let mut attempts = locked(&self.attempts);
             attempts.push(Tried {
@@ -77,7 +77,9 @@ impl Carrier for Arc<Hops> {
         for recipient in &attempt.recipients {
             let status = |class| Status::new(EnhancedCode::new(class, 2, 0), "says the script");
             outcomes.push(match (self.script)(&attempt.route.name, recipient) {
-                Reaction::Deliver => Outcome::Delivered("here".into()),
+                Reaction::Deliver => {
+                    Outcome::Delivered(Status::new(EnhancedCode::new(2, 0, 0), "here"))
+                }
                 Reaction::Defer => Outcome::Deferred(status(4)),
                 Reaction::Refuse => Outcome::Failed(status(5)),
                 Reaction::Panic => panic!("as the script wants it"),
@@ -87,7 +89,7 @@ impl Carrier for Arc<Hops> {
                 }
                 Reaction::Hang(time) => {
                     tokio::time::sleep(time).await;
-                    Outcome::Delivered("late".into())
+                    Outcome::Delivered(Status::new(EnhancedCode::new(2, 0, 0), "late"))
                 }
             });
             if matches!(outcomes.last(), Some(Outcome::Delivered(_))) {
@@ -96,7 +98,7 @@ impl Carrier for Arc<Hops> {
                     .push(recipient.number);
             }
         }
-        outcomes
+        Attempted::local(outcomes)
     }
 }
 
@@ -141,6 +143,7 @@ pub(super) fn table(domains: &[&str]) -> RouteTable {
         name: (*domain).into(),
         domains: vec![Domain::parse(domain).unwrap()],
         is_default: false,
+        origins: Vec::new(),
         transport: Transport::Maildir {
             path: "/m/{address}".into(),
             recipients: LocalRecipients::Any,

@@ -127,7 +127,7 @@ async fn a_kill_at_any_step_of_a_large_message_leaves_all_or_nothing() {
     // After one outcome: the other recipient is served again, the first is not.
     house
         .spool
-        .record(vec![attempt(2, 0, delivered(), Next::Done)])
+        .record(vec![attempt(2, 0, delivered(), Next::Done)].into())
         .await
         .unwrap();
     let house = house.killed().await;
@@ -139,7 +139,7 @@ async fn a_kill_at_any_step_of_a_large_message_leaves_all_or_nothing() {
     let kept = house.spool.shared.bodies.join(&house.bodies()[0]);
     house
         .spool
-        .record(vec![attempt(2, 1, delivered(), Next::Done)])
+        .record(vec![attempt(2, 1, delivered(), Next::Done)].into())
         .await
         .unwrap();
     assert!(eventually(|| house.bodies().is_empty()).await);

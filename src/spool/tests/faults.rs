@@ -141,7 +141,7 @@ async fn a_database_locked_by_another_process_refuses_and_recovers() {
     other.execute("BEGIN EXCLUSIVE").await;
     assert!(failed(&house.commit(1, b"x").await));
     let done = vec![attempt(1, 0, delivered(), Next::Done)];
-    assert!(failed(&house.spool.record(done).await));
+    assert!(failed(&house.spool.record(done.into()).await));
     other.execute("ROLLBACK").await;
     house.commit(2, b"x").await.unwrap();
     assert_eq!(house.store.queue_list(0, 10).await.unwrap().len(), 1);

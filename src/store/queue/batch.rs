@@ -14,7 +14,8 @@ use super::{
     statements::{ACCEPT, EVERYTHING},
 };
 use crate::{
-    envelope::{AccountId, BodyType, Envelope, Outcome, QueueId},
+    envelope::{BodyType, Envelope, Identity, Link, Outcome, QueueId, Status},
+    smtp::{EnvelopeId, Mailbox, OriginalRecipient},
     store::{Store, StoreError},
 };
 
@@ -24,8 +25,12 @@ pub struct MessageRow<'a> {
     pub number: i64,
     /// The queue id.
     pub id: &'a QueueId,
-    /// Who submitted it.
-    pub account: Option<AccountId>,
+    /// Who submitted it, or what it reports on.
+    pub account: Option<&'a Identity>,
+    /// The message that this report of ours tells of.
+    pub report_of: Option<&'a QueueId>,
+    /// The Message-ID field.
+    pub message_id: Option<&'a str>,
     /// Sender, recipients and options.
     pub envelope: &'a Envelope,
     /// The header section.
@@ -70,6 +75,8 @@ pub struct Record<'a> {
     pub recipient: u32,
     /// Where it was taken, for the history.
     pub next_hop: &'a str,
+    /// How, where somebody was spoken to.
+    pub link: Option<&'a Link>,
     /// Start of the attempt.
     pub started_at: SystemTime,
     /// End of the attempt.
@@ -78,6 +85,63 @@ pub struct Record<'a> {
     pub outcome: &'a Outcome,
     /// What is next.
     pub next: Next,
+    /// The sender hears of the delay.
+    pub tells_delay: bool,
+}
+
+/// A host tried in vain within an attempt.
+pub struct Vain<'a> {
+    /// The message.
+    pub id: &'a QueueId,
+    /// The recipient's place in the envelope.
+    pub recipient: u32,
+    /// The route.
+    pub next_hop: &'a str,
+    /// The host, and how far it was reached.
+    pub link: &'a Link,
+    /// Start of the try.
+    pub started_at: SystemTime,
+    /// End of the try.
+    pub ended_at: SystemTime,
+    /// Why it did not serve.
+    pub status: &'a Status,
+}
+
+/// What an account's owner should know of and no report can tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EventKind {
+    /// Mail of a null sender that will never arrive.
+    Undeliverable,
+    /// Somebody took it out of the queue.
+    Cancelled,
+}
+
+impl EventKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Undeliverable => "undeliverable",
+            EventKind::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An event as its row needs it.
+pub struct EventRow<'a> {
+    /// What happened.
+    pub kind: EventKind,
+    /// When.
+    pub at: SystemTime,
+    /// Whose mail it was.
+    pub account: Option<&'a Identity>,
+    /// The message.
+    pub id: &'a QueueId,
+    /// What the message reported on.
+    pub report_of: Option<&'a QueueId>,
+    /// The recipient.
+    pub recipient: &'a Mailbox,
+    /// Why.
+    pub status: &'a Status,
 }
 
 /// Everything that one transaction is to make durable.
@@ -87,6 +151,7 @@ pub struct Batch {
     recipients: Rows,
     records: Rows,
     releases: Rows,
+    events: Rows,
     /// Headers and bodies, end to end.
     contents: Vec<u8>,
     /// Number and queue id of the first message: whether it is there tells whether all are.
@@ -110,6 +175,7 @@ impl Batch {
             recipients: Rows::default(),
             records: Rows::default(),
             releases: Rows::default(),
+            events: Rows::default(),
             contents,
             first: None,
         }
@@ -117,7 +183,10 @@ impl Batch {
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.records.is_empty() && self.releases.is_empty()
+        self.messages.is_empty()
+            && self.records.is_empty()
+            && self.releases.is_empty()
+            && self.events.is_empty()
     }
 
     /// Adds a message with its recipients and its content.
@@ -136,7 +205,7 @@ impl Batch {
             .row()
             .number(row.number)
             .text(row.id.as_str())
-            .optional(row.account.map(|account| account.0))
+            .optional(row.account.map(|identity| identity.account.0))
             .address(envelope.sender.mailbox())
             .text(match envelope.body {
                 BodyType::SevenBit => "7bit",
@@ -150,15 +219,22 @@ impl Batch {
             .number(body_at)
             .number(body_octets)
             .optional_text(file)
+            .optional_text(row.account.map(|identity| &*identity.name))
+            .optional_text(row.message_id)
+            .optional_text(envelope.ret.map(|ret| ret.to_string()).as_deref())
+            .optional_text(envelope.envelope_id.as_ref().map(EnvelopeId::as_str))
+            .optional_text(row.report_of.map(QueueId::as_str))
             .end();
-        for (number, address) in envelope.recipients.iter().enumerate() {
+        for (number, recipient) in envelope.recipients.iter().enumerate() {
             self.recipients
                 .row()
                 .number(row.number)
                 .number(number)
-                .address(Some(address))
+                .address(Some(&recipient.mailbox))
                 .number(received_at)
                 .optional(row.claimed_by.map(|incarnation| incarnation.0))
+                .optional_text(recipient.notify.map(|notify| notify.to_string()).as_deref())
+                .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
                 .end();
         }
         if self.first.is_none() {
@@ -168,17 +244,20 @@ impl Batch {
 
     /// Adds the outcome of an attempt.
     pub fn record(&mut self, record: &Record<'_>) {
-        let (outcome, code, text) = match record.outcome {
-            Outcome::Delivered(text) => ("delivered", None, text),
-            Outcome::Deferred(status) => ("deferred", Some(status.code), &status.text),
-            Outcome::Failed(status) => ("failed", Some(status.code), &status.text),
-        };
         let ended_at = milliseconds(record.ended_at);
+        let outcome = match (record.outcome, record.next) {
+            (Outcome::Delivered(_), _) => "delivered",
+            (Outcome::Relayed(..), _) => "relayed",
+            (Outcome::Deferred(_), Next::Done) => "expired",
+            (Outcome::Deferred(_), _) => "deferred",
+            (Outcome::Failed(_), _) => "failed",
+        };
         let (next, at) = match record.next {
             Next::Done => ("done", ended_at),
             Next::At(at) => ("due", milliseconds(at)),
             Next::Held => ("held", ended_at),
         };
+        let told_at = record.tells_delay.then_some(ended_at);
         self.records
             .row()
             .text(record.id.as_str())
@@ -189,8 +268,43 @@ impl Batch {
             .number(milliseconds(record.started_at))
             .number(ended_at)
             .text(outcome)
-            .optional_text(code.map(|code| code.to_string()).as_deref())
-            .text(&text[..text.floor_char_boundary(TEXT_OCTETS)])
+            .status(record.outcome.status())
+            .optional(told_at)
+            .link(record.link)
+            .end();
+    }
+
+    /// Adds a host that was tried in vain, for the history alone.
+    pub fn in_vain(&mut self, vain: &Vain<'_>) {
+        let ended_at = milliseconds(vain.ended_at);
+        self.records
+            .row()
+            .text(vain.id.as_str())
+            .number(vain.recipient)
+            .text("history")
+            .number(ended_at)
+            .text(vain.next_hop)
+            .number(milliseconds(vain.started_at))
+            .number(ended_at)
+            .text("in vain")
+            .status(vain.status)
+            .optional(None)
+            .link(Some(vain.link))
+            .end();
+    }
+
+    /// Adds something for an account to know.
+    pub fn event(&mut self, event: &EventRow<'_>) {
+        self.events
+            .row()
+            .number(milliseconds(event.at))
+            .optional(event.account.map(|identity| identity.account.0))
+            .optional_text(event.account.map(|identity| &*identity.name))
+            .text(event.kind.as_str())
+            .text(event.id.as_str())
+            .optional_text(event.report_of.map(QueueId::as_str))
+            .address(Some(event.recipient))
+            .status(event.status)
             .end();
     }
 
@@ -226,7 +340,8 @@ impl Store {
         incarnation: Incarnation,
     ) -> Result<Committed, StoreError> {
         let first = batch.first;
-        let only_messages = batch.records.is_empty() && batch.releases.is_empty();
+        let only_messages =
+            batch.records.is_empty() && batch.releases.is_empty() && batch.events.is_empty();
         let mut connection = self.writer().acquire().await?;
         let statement = if only_messages { ACCEPT } else { EVERYTHING };
         let mut query = sqlx::query(statement)
@@ -236,7 +351,8 @@ impl Store {
         if !only_messages {
             query = query
                 .bind(batch.records.finish())
-                .bind(batch.releases.finish());
+                .bind(batch.releases.finish())
+                .bind(batch.events.finish());
         }
         let done = query.fetch_all(&mut *connection).await;
         match done {
@@ -318,6 +434,3 @@ async fn overwrite(
             .await?;
     Ok(found.is_some())
 }
-
-/// Of a next hop's reply we keep this much.
-const TEXT_OCTETS: usize = 1024;

@@ -15,8 +15,16 @@ pub struct ClaimedMessage {
     pub number: i64,
     /// Its queue id.
     pub id: String,
+    /// Who submitted it: the account's id and login name.
+    pub account: Option<(i64, String)>,
+    /// The queue id that this report of ours tells of.
+    pub report_of: Option<String>,
     /// Reverse-path; empty for the null one.
     pub sender: String,
+    /// RET.
+    pub ret: Option<String>,
+    /// ENVID as spelled.
+    pub envelope_id: Option<String>,
     /// `7bit` or `8bitmime`.
     pub body_type: String,
     /// Whether SMTPUTF8 was asked for.
@@ -34,8 +42,14 @@ pub struct ClaimedRecipient {
     pub number: u32,
     /// The forward-path as stored.
     pub address: String,
+    /// NOTIFY.
+    pub notify: Option<String>,
+    /// ORCPT as spelled.
+    pub original: Option<String>,
     /// Attempts made before.
     pub attempts: u32,
+    /// When its sender last heard of the delay.
+    pub delay_told_at: Option<SystemTime>,
 }
 
 /// Content as stored.
@@ -66,7 +80,7 @@ impl Store {
         let now = milliseconds(now);
         // One transaction, so that after an error nothing stays claimed that nobody was told of.
         let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
-        let mut rows: Vec<(i64, u32, Vec<u8>, u32)> = sqlx::query_as(CLAIM)
+        let mut rows: Vec<RecipientColumns> = sqlx::query_as(CLAIM)
             .bind(incarnation.0)
             .bind(now)
             .bind(now.saturating_add(span(longest)))
@@ -76,7 +90,7 @@ impl Store {
             .await?;
         rows.sort_unstable_by_key(|(message, number, ..)| (*message, *number));
         let mut claimed: Vec<ClaimedMessage> = Vec::new();
-        for (message, number, address, attempts) in rows {
+        for (message, number, address, attempts, notify, original, told_at) in rows {
             if claimed.last().is_none_or(|last| last.number != message) {
                 claimed.push(message_row(&mut transaction, message).await?);
             }
@@ -84,7 +98,10 @@ impl Store {
                 last.recipients.push(ClaimedRecipient {
                     number,
                     address: lossy(address),
+                    notify,
+                    original,
                     attempts,
+                    delay_told_at: told_at.map(time),
                 });
             }
         }
@@ -172,7 +189,27 @@ impl Store {
 }
 
 // Octets where damage may have made them no text.
-type MessageColumns = (Vec<u8>, Vec<u8>, String, bool, i64);
+type MessageColumns = (
+    Vec<u8>,
+    Vec<u8>,
+    String,
+    bool,
+    i64,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+type RecipientColumns = (
+    i64,
+    u32,
+    Vec<u8>,
+    u32,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
 type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
 
 /// The message's own row; one without an id where it cannot be read.
@@ -182,7 +219,8 @@ async fn message_row(
 ) -> Result<ClaimedMessage, StoreError> {
     let row: Result<MessageColumns, _> = sqlx::query_as(
         r#"
-        SELECT id, sender, body_type, smtputf8, received_at
+        SELECT id, sender, body_type, smtputf8, received_at,
+               account, account_name, report_of, ret, envelope_id
           FROM messages
          WHERE number = $1
         "#,
@@ -190,17 +228,23 @@ async fn message_row(
     .bind(number)
     .fetch_one(connection)
     .await;
-    let (id, sender, body_type, smtputf8, received_at) = match row.map_err(StoreError::from) {
+    let row = match row.map_err(StoreError::from) {
         Ok(row) => row,
         Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => {
             Default::default()
         }
         Err(error) => return Err(error),
     };
+    let (id, sender, body_type, smtputf8, received_at, account, name, report_of, ret, envelope_id) =
+        row;
     Ok(ClaimedMessage {
         number,
         id: lossy(id),
+        account: account.map(|id| (id, name.unwrap_or_default())),
+        report_of,
         sender: lossy(sender),
+        ret,
+        envelope_id,
         body_type,
         smtputf8,
         received_at: time(received_at),
@@ -268,7 +312,7 @@ pub(super) const CLAIM: &str = r#"
              GROUP BY message
              ORDER BY min(next_attempt_at)
              LIMIT ?4)
-    RETURNING message, number, address, attempts
+    RETURNING message, number, address, attempts, notify, original, delay_told_at
 "#;
 
 /// `?1` incarnation, `?2` now, `?3` lease.

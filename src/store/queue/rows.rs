@@ -2,7 +2,15 @@
 
 use std::fmt::Write;
 
-use crate::smtp::Mailbox;
+use data_encoding::HEXLOWER;
+
+use crate::{
+    envelope::{Link, Status, Voice},
+    smtp::Mailbox,
+};
+
+/// Of a next hop's reply we keep this much.
+const TEXT_OCTETS: usize = 1024;
 
 /// A JSON array of arrays under construction.
 #[derive(Debug, Default)]
@@ -62,6 +70,29 @@ impl Rows {
             Some(mailbox) => self.text(&mailbox.to_string()),
             None => self.text(""),
         }
+    }
+
+    /// Code, text and whose words it is: three columns.
+    pub(super) fn status(&mut self, status: &Status) -> &mut Self {
+        let text = &status.text;
+        self.text(&status.code.to_string())
+            .text(&text[..text.floor_char_boundary(TEXT_OCTETS)])
+            .text(match status.voice {
+                Voice::Ours => "us",
+                Voice::NextHop => "hop",
+            })
+    }
+
+    /// Host, peer, and version, suite, fingerprint and proof of TLS: six columns.
+    pub(super) fn link(&mut self, link: Option<&Link>) -> &mut Self {
+        let tls = link.and_then(|link| link.tls.as_ref());
+        let peer = link.and_then(|link| link.address);
+        self.optional_text(link.map(|link| &*link.host))
+            .optional_text(peer.map(|peer| peer.to_string()).as_deref())
+            .optional_text(tls.map(|tls| tls.version.to_string()).as_deref())
+            .optional_text(tls.map(|tls| &*tls.suite))
+            .optional_text(tls.map(|tls| HEXLOWER.encode(&tls.fingerprint)).as_deref())
+            .optional_text(tls.map(|tls| tls.proof.as_str()))
     }
 
     fn null(&mut self) -> &mut Self {

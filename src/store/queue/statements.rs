@@ -9,9 +9,11 @@ macro_rules! accept {
         BEGIN IMMEDIATE;
 
         INSERT INTO messages
-               (number, id, account, sender, body_type, smtputf8, size_octets, received_at)
+               (number, id, account, sender, body_type, smtputf8, size_octets, received_at,
+                account_name, message_id, ret, envelope_id, report_of)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
-               value ->> 4, value ->> 5, value ->> 6, value ->> 7
+               value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+               value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17
           FROM json_each($1);
 
         INSERT INTO contents (message, header, body, body_file, body_octets)
@@ -24,27 +26,36 @@ macro_rules! accept {
                value ->> 11
           FROM json_each($1);
 
-        INSERT INTO recipients (message, number, address, status, next_attempt_at, claimed_by)
-        SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4
+        INSERT INTO recipients
+               (message, number, address, status, next_attempt_at, claimed_by, notify, original)
+        SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4,
+               value ->> 5, value ->> 6
           FROM json_each($3);
         "#
     };
 }
 
-/// `$4` records, `$5` releases.
+/// `$4` records, `$5` releases, `$6` events.
 macro_rules! settle {
     () => {
         r#"
-        INSERT INTO attempts
-               (message_id, recipient, address, next_hop,
-                started_at, ended_at, outcome, code, text)
+        INSERT INTO tries
+               (queue_id, recipient, address, next_hop,
+                started_at, ended_at, outcome, code, text, said_by,
+                host, peer, tls_version, tls_suite, tls_fingerprint, tls_proof)
         SELECT m.id, r.number, r.address, j.value ->> 4,
-               j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9
+               j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9,
+               j.value ->> 10, j.value ->> 12, j.value ->> 13, j.value ->> 14, j.value ->> 15,
+               j.value ->> 16, j.value ->> 17
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
-         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
-         WHERE j.value ->> 2 <> 'done'
-            OR r.attempts > 0;              -- delivered at once: the log has it
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1;
+
+        INSERT INTO events
+               (at, account, account_name, kind, queue_id, report_of, recipient, code, text)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+               value ->> 6, value ->> 7, value ->> 8
+          FROM json_each($6);
 
         DELETE FROM recipients
          WHERE (message, number) IN
@@ -55,13 +66,15 @@ macro_rules! settle {
 
         -- An update through the key: UPDATE … FROM walks the whole table first.
         INSERT INTO recipients
-               (message, number, address, status, next_attempt_at, attempts, last_code, last_text)
+               (message, number, address, status, next_attempt_at, attempts, last_code, last_text,
+                delay_told_at)
         SELECT r.message, r.number, r.address, j.value ->> 2, j.value ->> 3,
-               r.attempts + 1, j.value ->> 8, j.value ->> 9
+               r.attempts + 1, j.value ->> 8, j.value ->> 9,
+               coalesce(j.value ->> 11, r.delay_told_at)
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
-         WHERE j.value ->> 2 <> 'done'
+         WHERE j.value ->> 2 IN ('due', 'held')
            AND r.status <> 'aside'
             ON CONFLICT (message, number) DO UPDATE
            SET status = excluded.status,
@@ -69,7 +82,8 @@ macro_rules! settle {
                claimed_by = NULL,
                attempts = excluded.attempts,
                last_code = excluded.last_code,
-               last_text = excluded.last_text;
+               last_text = excluded.last_text,
+               delay_told_at = excluded.delay_told_at;
 
         SELECT body_file
           FROM contents
@@ -79,6 +93,17 @@ macro_rules! settle {
                             WHERE j.value ->> 2 = 'done')
            AND body_file IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = contents.message);
+
+        INSERT INTO departed
+               (id, message_id, account, account_name, sender, size_octets, received_at,
+                departed_at, report_of)
+        SELECT m.id, m.message_id, m.account, m.account_name, m.sender, m.size_octets,
+               m.received_at, j.value ->> 6, m.report_of
+          FROM json_each($4) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         WHERE j.value ->> 2 = 'done'
+           AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = m.number)
+         GROUP BY m.id;
 
         DELETE FROM messages
          WHERE number IN (SELECT m.number

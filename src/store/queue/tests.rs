@@ -87,9 +87,9 @@ async fn old_attempts_go_with_the_heartbeat_and_new_ones_stay() {
     let day = 24 * 3600 * 1000;
     for age in [30 * day, 15 * day, 13 * day, 0] {
         sqlx::query(
-            "INSERT INTO attempts (message_id, recipient, address, next_hop,
-                                   started_at, ended_at, outcome, text)
-             VALUES ('x', 0, 'a@example.org', 'hop', $1, $1, 'deferred', '')",
+            "INSERT INTO tries (queue_id, recipient, address, next_hop,
+                                started_at, ended_at, outcome, text, said_by)
+             VALUES ('x', 0, 'a@example.org', 'hop', $1, $1, 'deferred', '', 'us')",
         )
         .bind(super::milliseconds(now) - age)
         .execute(store.writer())
@@ -97,7 +97,7 @@ async fn old_attempts_go_with_the_heartbeat_and_new_ones_stay() {
         .unwrap();
     }
     store.heartbeat(incarnation, now).await.unwrap();
-    let left: Vec<i64> = sqlx::query_scalar("SELECT ended_at FROM attempts ORDER BY number")
+    let left: Vec<i64> = sqlx::query_scalar("SELECT ended_at FROM tries ORDER BY number")
         .fetch_all(store.reader())
         .await
         .unwrap();
@@ -123,15 +123,19 @@ async fn each_process_is_a_new_incarnation_of_its_node() {
 fn batch(number: i64, id: &QueueId) -> Batch {
     let envelope = Envelope {
         sender: ReversePath::Null,
-        recipients: vec![Mailbox::parse("a@example.org").unwrap()],
+        recipients: vec![Mailbox::parse("a@example.org").unwrap().into()],
         body: BodyType::SevenBit,
         smtputf8: false,
+        ret: None,
+        envelope_id: None,
     };
     let mut batch = Batch::default();
     batch.message(&MessageRow {
         number,
         id,
         account: None,
+        report_of: None,
+        message_id: None,
         envelope: &envelope,
         header: b"\r\n",
         body: BodyRow::Inline(&[b'x'; 20_000]),

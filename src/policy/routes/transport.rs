@@ -1,0 +1,185 @@
+//! How mail of a route travels, as far as it is decided before anybody is spoken to.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+
+use super::OriginPattern;
+
+/// Which recipients a local route takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LocalRecipients {
+    /// Addresses of accounts only; others get 550 5.1.1 at RCPT.
+    Accounts,
+    /// Every address of the domain.
+    Any,
+}
+
+/// How mail of a route travels.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// A Maildir for each address.
+    Maildir {
+        /// Absolute path with `{domain}`, `{local}` and `{address}` filled in for each recipient.
+        path: String,
+        /// Whom the route takes.
+        recipients: LocalRecipients,
+    },
+    /// A program that puts mail into mailboxes, by LMTP (RFC 2033).
+    Lmtp {
+        /// Where it listens; a Unix socket or a host.
+        hop: Hop,
+        /// Whom the route takes.
+        recipients: LocalRecipients,
+    },
+    /// A smarthost, by SMTP.
+    Relay(Hop),
+    /// Taken and thrown away: for tests.
+    Discard,
+}
+
+impl Transport {
+    /// The label of this kind of transport in metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Transport::Maildir { .. } => "maildir",
+            Transport::Lmtp { .. } => "lmtp",
+            Transport::Relay(_) => "relay",
+            Transport::Discard => "discard",
+        }
+    }
+
+    /// The hosts, where there are any.
+    pub fn hop(&self) -> Option<&Hop> {
+        match self {
+            Transport::Lmtp { hop, .. } | Transport::Relay(hop) => Some(hop),
+            Transport::Maildir { .. } | Transport::Discard => None,
+        }
+    }
+
+    /// Whom the route takes.
+    pub fn recipients(&self) -> LocalRecipients {
+        match self {
+            Transport::Maildir { recipients, .. } | Transport::Lmtp { recipients, .. } => {
+                *recipients
+            }
+            Transport::Relay(_) | Transport::Discard => LocalRecipients::Any,
+        }
+    }
+}
+
+/// The hosts of a next hop, and how they are spoken to.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// At least one.
+    pub hosts: Vec<Host>,
+    /// Whom the hosts' certificates must satisfy.
+    pub trust: Trust,
+    /// As whom to sign in; the most specific that fits is taken, none where none fits.
+    pub credentials: Vec<Credential>,
+    /// Connections at once, to all hosts together; at least 1.
+    pub connections: usize,
+    /// Messages that one connection carries at most; at least 1.
+    pub messages_per_connection: u32,
+    /// How long a connection waits for a further message before it is closed; zero for not at all.
+    pub idle: Duration,
+}
+
+/// Where one host of a next hop listens.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// A host name or an IP address, and a port.
+    Tcp {
+        /// As the operator wrote it, without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One host of a next hop.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Host {
+    /// Where it listens.
+    pub place: Place,
+    /// How the link is protected.
+    pub encryption: Encryption,
+    /// Hosts of a lower order are tried first.
+    pub order: u16,
+    /// Among hosts of one order, the share of attempts that begin here; 0 only when all others fail.
+    pub weight: u16,
+}
+
+/// How a link to a host of a route is protected.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Encryption {
+    /// TLS from the first octet (465, RFC 8314 §3.3).
+    Implicit,
+    /// STARTTLS, without which nothing is said (587 or 25, RFC 3207).
+    StartTls,
+    /// None: for a Unix socket, or an address on loopback or in a private network that the route
+    /// names as such.
+    Plaintext,
+}
+
+/// Whom a host's certificate must satisfy.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Trust {
+    /// The authorities of this system.
+    #[default]
+    System,
+    /// The authorities in this PEM file, and no others.
+    Authorities(PathBuf),
+    /// It is one of these: SHA-256 of its DER. Names and dates do not matter then.
+    Pins(Vec<[u8; 32]>),
+}
+
+/// As whom to sign in at a next hop, and for whose mail.
+#[derive(Clone)]
+pub struct Credential {
+    /// For whose mail; for everybody's where this is none.
+    pub origin: Option<OriginPattern>,
+    /// Login name.
+    pub name: String,
+    /// Password.
+    pub password: Arc<SecretString>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("origin", &self.origin)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hop {
+    /// As whom to sign in for mail of this origin.
+    pub fn credential(&self, origin: &super::Origin<'_>) -> Option<&Credential> {
+        let fitting = self.credentials.iter().filter_map(|credential| {
+            let rank = match &credential.origin {
+                None => 0,
+                Some(pattern) => pattern.rank(origin)?,
+            };
+            Some((rank, credential))
+        });
+        // Of equals the first; config refuses them.
+        fitting
+            .rev()
+            .max_by_key(|(rank, _)| *rank)
+            .map(|(_, credential)| credential)
+    }
+}
