@@ -292,8 +292,8 @@ async fn health_tells_what_keeps_mail_out_until_it_is_over() {
     assert!(running.troubles().await.is_empty());
     let id = crate::envelope::QueueId::new(ulid::Ulid::nil());
     for (statement, told) in [
-        ("ALTER TABLE attempts RENAME TO away", true),
-        ("ALTER TABLE away RENAME TO attempts", false),
+        ("ALTER TABLE tries RENAME TO away", true),
+        ("ALTER TABLE away RENAME TO tries", false),
     ] {
         running.store.execute(statement).await;
         assert_eq!(running.spool.release(&id).await.is_err(), told);

@@ -23,7 +23,8 @@ async fn store() -> (tempfile::TempDir, Store) {
 async fn fill(store: &Store, messages: i64) {
     for statement in [
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $1)
-         INSERT INTO messages
+         INSERT INTO messages (number, id, account, sender, body_type, smtputf8, size_octets,
+                               received_at)
          SELECT n, printf('%026d', n), NULL, '', '7bit', 0, 10, n FROM n",
         "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $1)
          INSERT INTO contents SELECT n, x'00', x'00', NULL, 1 FROM n",
@@ -162,7 +163,8 @@ async fn after_an_input_output_error_the_connection_is_a_new_one() {
     for statement in [
         "PRAGMA busy_timeout = 123",
         "BEGIN IMMEDIATE",
-        "INSERT INTO messages VALUES (1, 'x', NULL, '', '7bit', 0, 10, 0)",
+        "INSERT INTO messages (number, id, sender, body_type, smtputf8, size_octets, received_at)
+         VALUES (1, 'x', '', '7bit', 0, 10, 0)",
     ] {
         sqlx::query(statement)
             .execute(&mut *connection)
