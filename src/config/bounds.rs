@@ -60,7 +60,9 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         ("timeouts.shutdown", t.shutdown),
         ("queue.retry_first", q.retry_first),
         ("queue.retry_longest", q.retry_longest),
-        ("queue.hold_after", q.hold_after),
+        ("queue.give_up_after", q.give_up_after),
+        ("queue.delay_notice", q.delay_notice),
+        ("queue.delay_notice_again", q.delay_notice_again),
     ] {
         if value.0 < second {
             complain(wrong, key, format!("{value} is too short, the least is 1s"));

@@ -10,7 +10,7 @@ use super::schema::{BareNewline, Config, LongLines, Recipients, ThrottleLimit};
 use crate::{
     accounts, deliver, intake, listener,
     policy::{
-        retry::Schedule,
+        retry::{Notices, Schedule},
         routes::{LocalRecipients, Origin, Route, RouteTable, Transport},
         throttle,
     },
@@ -127,8 +127,13 @@ pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
             schedule: Schedule {
                 first: config.queue.retry_first.0,
                 longest: config.queue.retry_longest.0,
-                give_up_after: config.queue.hold_after.0,
+                give_up_after: config.queue.give_up_after.0,
             },
+            notices: Notices {
+                first: config.queue.delay_notice.0,
+                every: config.queue.delay_notice_again.0,
+            },
+            hostname: hostname.clone(),
             attempts: config.queue.attempts,
             attempts_per_hop: config.queue.attempts_per_route,
             waiting: 256,

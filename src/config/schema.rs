@@ -255,8 +255,13 @@ table! {
         retry_first: Span = seconds(60),
         /// Longest wait between attempts; at most 24 hours.
         retry_longest: Span = seconds(4 * 3600),
-        /// Age at which a message that cannot be handed on is held for the operator.
-        hold_after: Span = seconds(5 * 86_400),
+        /// Age at which a message that cannot be handed on is given up, and its sender told; RFC 5321
+        /// section 4.5.4.1 asks for four to five days.
+        give_up_after: Span = seconds(5 * 86_400),
+        /// Age at which the sender of a message still waiting is told of the delay.
+        delay_notice: Span = seconds(3600),
+        /// Time between one such notice and the next.
+        delay_notice_again: Span = seconds(86_400),
         /// Attempts at once.
         attempts: usize = 64,
         /// Attempts at once on one route.

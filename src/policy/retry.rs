@@ -28,6 +28,42 @@ impl Default for Schedule {
     }
 }
 
+/// When the sender of a message that is deferred hears of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notices {
+    /// Age of a message from which its sender hears of the delay; default one hour.
+    pub first: Duration,
+    /// Time between a notice and the next one; default one day.
+    pub every: Duration,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Notices {
+            first: Duration::from_secs(3600),
+            every: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Notices {
+    /// Whether an attempt that was deferred at `now` is to be told of.
+    ///
+    /// A notice from the future (the clock was stepped back) counts as just sent.
+    pub fn is_due(
+        &self,
+        received_at: SystemTime,
+        told_at: Option<SystemTime>,
+        now: SystemTime,
+    ) -> bool {
+        let since = |then| now.duration_since(then).unwrap_or_default();
+        match told_at {
+            None => since(received_at) >= self.first,
+            Some(told_at) => since(told_at) >= self.every,
+        }
+    }
+}
+
 /// What follows a deferred attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
@@ -130,6 +166,24 @@ mod tests {
         ] {
             let again = Schedule::default().after(at(0), 40, at(age), 0);
             assert_eq!(again, expected, "at age {age}");
+        }
+    }
+
+    #[test]
+    fn the_first_notice_comes_after_an_hour_and_then_one_a_day() {
+        let (hour, day) = (3600, 24 * 3600);
+        for (told, now, due) in [
+            (None, hour - 1, false),
+            (None, hour, true),
+            (Some(hour), hour + 1, false),
+            (Some(hour), hour + day - 1, false),
+            (Some(hour), hour + day, true),
+            // The clock was stepped back.
+            (Some(2 * day), hour, false),
+        ] {
+            let told_at = told.map(at);
+            let found = Notices::default().is_due(at(0), told_at, at(now));
+            assert_eq!(found, due, "{told:?} {now}");
         }
     }
 

@@ -3,6 +3,8 @@
 //! Everything that happens reaches it as an event or an arrival; it answers by starting attempts,
 //! looks into the spool, and nothing that could make it wait.
 
+mod begin;
+mod route;
 mod stop;
 
 use std::{
@@ -12,34 +14,38 @@ use std::{
 };
 
 use metrics::gauge;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
     Control, Options, Surroundings,
-    attempt::{self, Ended, Job, deferred},
-    board::{Board, Bounds},
+    board::Board,
     custody::{Arrivals, Carrier, Custody},
-    recorder::{self, Recorded, Records},
+    job::Job,
+    recorder::{self, Recorded},
+    reputation::Reputations,
 };
 use crate::{
-    deliver::Attempted,
+    deliver::Standing,
     envelope::QueueId,
     policy::routes::Route,
-    spool::{Claim, CustodyError, DueRecipient},
+    spool::{Claim, CustodyError, Settlement},
 };
 
 /// Messages claimed in one look.
 const CLAIM: usize = 256;
-/// Recipients of one message in one attempt.
-const RECIPIENTS: usize = 50;
 /// Between two looks at the spool, unless the first was full.
 const LOOK_APART: Duration = Duration::from_secs(1);
 /// Wait after a look that failed.
 const LOOK_AFTER_FAULT: Duration = Duration::from_secs(5);
 /// The clock is read again no later than this: it may have been stepped.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// After mail was withdrawn, whoever asked for it gets so long before it is claimed again.
+const QUIET: Duration = Duration::from_secs(5);
 /// Jobs finished and not yet recorded, beyond which attempts wait.
 const UNRECORDED: usize = 1024;
 
@@ -47,8 +53,8 @@ const UNRECORDED: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Event {
     /// An attempt at this next hop is over.
-    Finished(Arc<str>),
-    /// The outcomes of a job are in the spool.
+    Finished(Arc<str>, Standing),
+    /// Outcomes are in the spool.
     Recorded(Recorded),
     /// A look into the spool is over.
     Looked(Result<Found, CustodyError>),
@@ -77,14 +83,19 @@ pub(super) struct Dispatcher<C, A, D> {
     custody: Arc<C>,
     arrivals: Option<A>,
     board: Board<Routed>,
+    reputations: Reputations,
     attempts: JoinSet<()>,
-    /// Jobs begun or waiting or unrecorded, by message: what must be recorded or released.
+    /// Recipients begun or waiting or unrecorded, by message: what must be recorded or released.
     claimed: HashMap<QueueId, usize>,
     looking: bool,
+    /// No look before, unless somebody asks for one: what was withdrawn is being changed.
+    quiet_until: SystemTime,
     look_at: SystemTime,
     looked_at: SystemTime,
     events: mpsc::UnboundedReceiver<Event>,
     tell: mpsc::UnboundedSender<Event>,
+    /// Who waits until nothing waits in memory.
+    withdrawals: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
@@ -94,6 +105,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         custody: Arc<C>,
         arrivals: A,
         surroundings: Surroundings,
+        withdrawals: mpsc::Receiver<oneshot::Sender<()>>,
     ) -> Self {
         let (tell, events) = mpsc::unbounded_channel();
         Dispatcher {
@@ -103,14 +115,17 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             custody,
             arrivals: Some(arrivals),
             board: Board::new(),
+            reputations: Reputations::default(),
             attempts: JoinSet::new(),
             claimed: HashMap::new(),
             looking: false,
+            quiet_until: SystemTime::UNIX_EPOCH,
             look_at: SystemTime::UNIX_EPOCH,
             looked_at: SystemTime::UNIX_EPOCH,
             surroundings: Arc::new(surroundings),
             events,
             tell,
+            withdrawals,
         }
     }
 
@@ -124,12 +139,13 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             self.begin_attempts(&done);
             self.look();
             let sleep = self.sleep();
-            let takes = self.may_take() && self.board.waiting() < self.options.waiting.max(1);
+            let takes = self.takes_arrivals();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 Some(event) = self.events.recv() => self.happened(event, &done),
                 () = control.nudge.notified() => self.nudged(&done),
+                Some(withdrawn) = self.withdrawals.recv() => self.withdraw(withdrawn, &done).await,
                 () = custody.unclaimed() => self.look_by(self.looked_at + LOOK_APART),
                 arrival = next_arrival(&mut self.arrivals), if takes => match arrival {
                     Some(claim) => {
@@ -148,52 +164,23 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         self.stop(done, recorder).await;
     }
 
-    /// Starts what the bounds allow.
-    fn begin_attempts(&mut self, done: &mpsc::Sender<Records>) {
-        let bounds = Bounds {
-            in_all: self.options.attempts,
-            per_hop: self.options.attempts_per_hop,
-        };
-        while !self.options.hold {
-            let Some((hop, routed)) = self.board.take(bounds) else {
-                break;
-            };
-            let Routed { job, route } = routed;
-            let (carrier, custody) = (self.carrier.clone(), self.custody.clone());
-            let (surroundings, options) = (self.surroundings.clone(), self.options.clone());
-            let (done, tell) = (done.clone(), self.tell.clone());
-            self.attempts.spawn(async move {
-                let started_at = (surroundings.now)();
-                let route_kind = route.transport.kind();
-                let attempted = attempt::make(&job, route, custody, carrier).await;
-                let ended = Ended {
-                    next_hop: &hop,
-                    route_kind,
-                    started_at,
-                    ended_at: (surroundings.now)(),
-                };
-                let records = ended.records(&job, attempted, &options.schedule, &surroundings);
-                // The recorder outlives every attempt but one cut off by a stop.
-                let _ = done.send(records).await;
-                let _ = tell.send(Event::Finished(hop));
-            });
-        }
-    }
-
     /// Looks into the spool where it is time to and there is room.
     fn look(&mut self) {
         let now = (self.surroundings.now)();
         if now < self.looked_at {
             // The clock was stepped back: what we remember of it means nothing.
             (self.looked_at, self.look_at) = (now, now);
+            self.quiet_until = now;
         }
-        if self.looking || now < self.look_at || !self.has_room() {
+        if self.looking || now < self.look_at.max(self.quiet_until) || !self.has_room() {
             return;
         }
         (self.looking, self.looked_at) = (true, now);
         // What asks for another look while this one goes on lowers it again.
         self.look_at = now + LONGEST_SLEEP;
-        let limit = (self.options.waiting.max(1) - self.board.waiting()).min(CLAIM);
+        // A quarter of the room is left to fresh mail, which comes without a look.
+        let room = (self.options.waiting * 3 / 4).max(1);
+        let limit = room.saturating_sub(self.board.waiting()).clamp(1, CLAIM);
         let (custody, tell) = (self.custody.clone(), self.tell.clone());
         tokio::spawn(async move {
             let found = look(custody.as_ref(), now, limit).await;
@@ -202,9 +189,21 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         });
     }
 
-    /// Whether due work may be claimed: half of the waiting room is empty.
+    /// Whether due work may be claimed: half of the waiting room is empty, or full of jobs that
+    /// wait for long.
     fn has_room(&self) -> bool {
-        self.may_take() && self.board.waiting() <= self.options.waiting / 2
+        self.may_take() && (self.board.waiting() <= self.options.waiting / 2 || self.is_blocked())
+    }
+
+    /// Whether fresh mail may come in.
+    fn takes_arrivals(&self) -> bool {
+        self.may_take() && (self.board.waiting() < self.options.waiting.max(1) || self.is_blocked())
+    }
+
+    /// Whether those who wait keep others out that would not. Twice the room is the end of it.
+    fn is_blocked(&self) -> bool {
+        let (room, now) = (self.options.waiting, (self.surroundings.now)());
+        self.board.waiting() < room * 2 && self.board.is_blocked(room, now)
     }
 
     /// Whether any work may be taken: not held, and outcomes do not pile up before a failing spool.
@@ -219,17 +218,20 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// How long nothing happens by itself.
     fn sleep(&self) -> Duration {
         if self.looking || !self.has_room() {
-            return LONGEST_SLEEP;
+            let filled = self.board.waiting() >= self.options.waiting / 2;
+            // Whether those who wait move is seen by looking again.
+            return if filled { LOOK_APART } else { LONGEST_SLEEP };
         }
-        let left = self.look_at.duration_since((self.surroundings.now)());
+        let next = self.look_at.max(self.quiet_until);
+        let left = next.duration_since((self.surroundings.now)());
         left.unwrap_or_default().min(LONGEST_SLEEP)
     }
 
-    fn happened(&mut self, event: Event, done: &mpsc::Sender<Records>) {
+    fn happened(&mut self, event: Event, done: &mpsc::Sender<Settlement>) {
         match event {
-            Event::Finished(hop) => self.board.finished(&hop),
+            Event::Finished(hop, standing) => self.finished(&hop, standing, done),
             Event::Recorded(recorded) => {
-                self.settled(&recorded.id);
+                self.settled(&recorded.id, recorded.recipients);
                 if let Some(time) = recorded.due_again {
                     self.look_by(time);
                 }
@@ -255,77 +257,34 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     }
 
     /// Somebody wants a look, or other options are in force.
-    fn nudged(&mut self, done: &mpsc::Sender<Records>) {
+    fn nudged(&mut self, done: &mpsc::Sender<Settlement>) {
         let options = self.control.options.load_full();
         if !Arc::ptr_eq(&options, &self.options) {
             self.options = options;
             self.custody.hold(self.options.hold);
+            // The operator may have mended what did not answer.
+            self.reputations.forgive();
             for Routed { job, .. } in self.board.drain() {
-                self.settled(&job.message.id);
+                self.settled(&job.message.id, job.recipients.len());
+                let message = job.message.clone();
                 self.route(job, done);
+                self.close(&message, done);
             }
         }
-        self.look_by((self.surroundings.now)());
+        let now = (self.surroundings.now)();
+        self.quiet_until = now;
+        self.look_by(now);
     }
 
-    fn add(&mut self, claim: Claim, done: &mpsc::Sender<Records>) {
+    fn add(&mut self, claim: Claim, done: &mpsc::Sender<Settlement>) {
         self.route(Job::of(claim), done);
     }
 
-    /// Puts a job's recipients into the lines of their next hops.
-    fn route(&mut self, job: Job, done: &mpsc::Sender<Records>) {
-        let mut groups: Vec<(Option<Arc<Route>>, Vec<DueRecipient>)> = Vec::new();
-        for recipient in job.recipients {
-            let route = self
-                .options
-                .routes
-                .shared(&recipient.address, &job.message.origin());
-            let name = route.as_ref().map(|route| &route.name);
-            let group = groups.iter_mut().find(|(other, recipients)| {
-                other.as_ref().map(|route| &route.name) == name && recipients.len() < RECIPIENTS
-            });
-            match group {
-                Some((_, recipients)) => recipients.push(recipient),
-                None => groups.push((route, vec![recipient])),
-            }
-        }
-        for (route, recipients) in groups {
-            let message = job.message.clone();
-            *self.claimed.entry(message.id.clone()).or_default() += 1;
-            let job = Job {
-                message,
-                recipients,
-            };
-            match route {
-                Some(route) => self.board.push(&route.name.clone(), Routed { job, route }),
-                None => self.defer_unroutable(&job, done),
-            }
-        }
-    }
-
-    /// A reload took the route away that was there at RCPT: it may come back.
-    fn defer_unroutable(&mut self, job: &Job, done: &mpsc::Sender<Records>) {
-        let now = (self.surroundings.now)();
-        let ended = Ended {
-            next_hop: &Arc::from("none"),
-            route_kind: "none",
-            started_at: now,
-            ended_at: now,
-        };
-        let outcome = deferred(4, 4, "no route leads to this domain");
-        let attempted = Attempted::local(vec![outcome; job.recipients.len()]);
-        let records = ended.records(job, attempted, &self.options.schedule, &self.surroundings);
-        let done = done.clone();
-        self.attempts.spawn(async move {
-            let _ = done.send(records).await;
-        });
-    }
-
-    /// One job of this message needs neither record nor release any more.
-    fn settled(&mut self, id: &QueueId) {
-        if let Some(jobs) = self.claimed.get_mut(id) {
-            *jobs -= 1;
-            if *jobs == 0 {
+    /// So many recipients of this message need neither record nor release any more.
+    fn settled(&mut self, id: &QueueId, recipients: usize) {
+        if let Some(left) = self.claimed.get_mut(id) {
+            *left = left.saturating_sub(recipients);
+            if *left == 0 {
                 self.claimed.remove(id);
             }
         }

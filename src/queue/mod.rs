@@ -15,11 +15,16 @@
 //! A claim ends in one of two ways: its outcome is recorded, or it is released. Where the process
 //! dies before either, the spool gives it out again after the restart.
 
+mod aftermath;
 mod attempt;
 mod board;
 mod custody;
 mod dispatcher;
+mod gather;
+mod job;
 mod recorder;
+mod reputation;
+mod told;
 
 use std::{
     sync::Arc,
@@ -27,7 +32,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -36,7 +41,11 @@ use self::{
 };
 use crate::{
     deliver::Deliver,
-    policy::{retry::Schedule, routes::RouteTable},
+    policy::{
+        retry::{Notices, Schedule},
+        routes::RouteTable,
+    },
+    smtp::Domain,
     spool::{Fresh, Spool},
 };
 
@@ -47,6 +56,10 @@ pub struct Options {
     pub routes: RouteTable,
     /// When to try again and when to give up.
     pub schedule: Schedule,
+    /// When to tell the sender of a delay.
+    pub notices: Notices,
+    /// Our own name in reports (RFC 3464 §2.2.2).
+    pub hostname: Domain,
     /// Attempts under way at once in all (default 64).
     pub attempts: usize,
     /// Attempts under way at once at one next hop (default 32).
@@ -60,11 +73,14 @@ pub struct Options {
     pub stop_within: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// The defaults, for a host of this name.
+    pub fn new(hostname: Domain) -> Self {
         Options {
             routes: RouteTable::default(),
             schedule: Schedule::default(),
+            notices: Notices::default(),
+            hostname,
             attempts: 64,
             attempts_per_hop: 32,
             waiting: 256,
@@ -83,6 +99,7 @@ pub struct Queue(Arc<Control>);
 struct Control {
     options: ArcSwap<Options>,
     nudge: Notify,
+    withdraw: mpsc::Sender<oneshot::Sender<()>>,
     tasks: TaskTracker,
 }
 
@@ -99,6 +116,14 @@ impl Queue {
             now: Box::new(SystemTime::now),
             // Without randomness there is no jitter, and nothing worse.
             random: Box::new(|| getrandom::u32().map_or(0, |octets| octets as u16)),
+            octets: Box::new(|| {
+                let mut octets = [0; 16];
+                // Without randomness a boundary is still chosen so that it does not occur, and the
+                // Message-ID is less than unique.
+                let _ = getrandom::fill(&mut octets);
+                octets
+            }),
+            id: Box::new(ulid::Ulid::generate),
         };
         Queue::start_with(options, deliver, spool, fresh, cancel, surroundings)
     }
@@ -111,12 +136,21 @@ impl Queue {
         cancel: CancellationToken,
         surroundings: Surroundings,
     ) -> Queue {
+        let (withdraw, withdrawals) = mpsc::channel(1);
         let control = Arc::new(Control {
             options: ArcSwap::from_pointee(options),
             nudge: Notify::new(),
+            withdraw,
             tasks: TaskTracker::new(),
         });
-        let dispatcher = Dispatcher::new(control.clone(), carrier, custody, arrivals, surroundings);
+        let dispatcher = Dispatcher::new(
+            control.clone(),
+            carrier,
+            custody,
+            arrivals,
+            surroundings,
+            withdrawals,
+        );
         control.tasks.spawn(dispatcher.run(cancel));
         control.tasks.close();
         Queue(control)
@@ -133,6 +167,16 @@ impl Queue {
         self.0.nudge.notify_one();
     }
 
+    /// Gives back to the spool whatever waits in memory; returns when it is free to be claimed or
+    /// changed. Attempts under way go on. Call [`Queue::wake`] afterwards.
+    pub async fn withdraw(&self) {
+        let (done, withdrawn) = oneshot::channel();
+        if self.0.withdraw.send(done).await.is_ok() {
+            // An error says that the queue has stopped, which gives everything back too.
+            let _ = withdrawn.await;
+        }
+    }
+
     /// Waits until the queue has stopped: outcomes recorded, unfinished claims released.
     pub async fn stopped(&self) {
         self.0.tasks.wait().await;
@@ -143,6 +187,10 @@ impl Queue {
 struct Surroundings {
     now: Box<dyn Fn() -> SystemTime + Send + Sync>,
     random: Box<dyn Fn() -> u16 + Send + Sync>,
+    /// For the boundary and the Message-ID of a report.
+    octets: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
+    /// For the queue id of a report.
+    id: Box<dyn Fn() -> ulid::Ulid + Send + Sync>,
 }
 
 #[cfg(test)]

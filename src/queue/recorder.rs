@@ -15,11 +15,8 @@ use tracing::error;
 use super::{custody::Custody, dispatcher::Event};
 use crate::{
     envelope::QueueId,
-    spool::{AttemptRecord, Next, Settlement},
+    spool::{Next, Settlement},
 };
-
-/// The outcomes of one job: never empty, all of one message.
-pub(super) type Records = Vec<AttemptRecord>;
 
 /// Jobs whose outcomes go to the spool together.
 const TOGETHER: usize = 256;
@@ -38,11 +35,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// takes others keeps nobody waiting.
 pub(super) async fn run<C: Custody>(
     custody: Arc<C>,
-    mut finished: mpsc::Receiver<Records>,
+    mut finished: mpsc::Receiver<Settlement>,
     events: mpsc::UnboundedSender<Event>,
 ) {
     let custody = custody.as_ref();
-    let mut refused: VecDeque<Records> = VecDeque::new();
+    let mut refused: VecDeque<Settlement> = VecDeque::new();
     let (mut wait, mut again_at) = (FIRST_WAIT, Instant::now());
     let mut is_open = true;
     while is_open || !refused.is_empty() {
@@ -77,7 +74,7 @@ enum Repeated {
 /// Offers refused jobs anew, one by one, so that one does not keep the others.
 async fn repeat<C: Custody>(
     custody: &C,
-    refused: &mut VecDeque<Records>,
+    refused: &mut VecDeque<Settlement>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Repeated {
     let (mut repeated, mut in_vain) = (Repeated::None, 0);
@@ -101,39 +98,55 @@ async fn repeat<C: Custody>(
 /// Whether the spool has taken the outcomes of these jobs.
 async fn write<C: Custody>(
     custody: &C,
-    jobs: &[Records],
+    jobs: &[Settlement],
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
-    let settlement = Settlement::from(jobs.iter().flatten().cloned().collect::<Vec<_>>());
-    if let Err(fault) = custody.record(settlement).await {
-        let (count, first) = (jobs.len(), jobs.iter().flatten().next());
-        let queue_id = first.map(|record| record.id.as_str());
-        error!(queue_id, messages = count, error = %fault, "cannot record outcomes; trying again");
+    let mut together = Settlement::default();
+    for job in jobs {
+        together.append(job.clone());
+    }
+    if let Err(fault) = custody.record(together).await {
+        let count = jobs.len();
+        let queue_id = jobs.iter().find_map(message_of).map(|id| id.as_str());
+        error!(queue_id, jobs = count, error = %fault, "cannot record outcomes; trying again");
         return false;
     }
     for job in jobs {
-        if let Some(record) = job.first() {
+        if let Some(id) = message_of(job) {
             // Nobody listens any more once the queue has stopped.
             let _ = events.send(Event::Recorded(Recorded {
-                id: record.id.clone(),
-                due_again: job.iter().filter_map(due_again).min(),
+                id: id.clone(),
+                recipients: job.attempts.len() + job.postponed.len(),
+                due_again: due_again(job),
             }));
         }
     }
     true
 }
 
-fn due_again(record: &AttemptRecord) -> Option<SystemTime> {
-    match record.next {
+/// The message of a job's outcomes; all are of one.
+fn message_of(job: &Settlement) -> Option<&QueueId> {
+    let attempt = job.attempts.first().map(|record| &record.id);
+    attempt.or_else(|| job.postponed.first().map(|postponed| &postponed.id))
+}
+
+/// When the first of a job's recipients falls due again.
+fn due_again(job: &Settlement) -> Option<SystemTime> {
+    let attempts = job.attempts.iter().filter_map(|record| match record.next {
         Next::At(time) => Some(time),
         Next::Done | Next::Held => None,
-    }
+    });
+    attempts
+        .chain(job.postponed.iter().map(|postponed| postponed.until))
+        .min()
 }
 
 /// A job's outcomes are in the spool.
 #[derive(Debug)]
 pub(super) struct Recorded {
     pub(super) id: QueueId,
+    /// How many recipients they are of.
+    pub(super) recipients: usize,
     /// When the first of its recipients falls due again.
     pub(super) due_again: Option<SystemTime>,
 }

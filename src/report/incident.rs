@@ -125,6 +125,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word for it in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Failure => "failure",
+            Kind::Delay => "delay",
+            Kind::Success => "success",
+        }
+    }
+
     /// Every kind, the gravest first.
     pub const ALL: [Kind; 3] = [Kind::Failure, Kind::Delay, Kind::Success];
 }

@@ -150,6 +150,19 @@ pub enum StoredBody {
 }
 
 impl StoredBody {
+    /// Length in octets.
+    pub fn len(&self) -> u64 {
+        match self {
+            StoredBody::Memory(octets) => octets.len() as u64,
+            StoredBody::File { octets, .. } => *octets,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Opens it for reading from its first octet; opening and reading may block.
     ///
     /// # Errors
@@ -266,6 +279,8 @@ pub struct Report {
     pub report_of: QueueId,
     /// Who submitted that message.
     pub account: Option<Identity>,
+    /// Its own Message-ID field.
+    pub message_id: Option<String>,
     /// From `<>` to the message's reverse-path.
     pub envelope: Envelope,
     /// Its header section with the blank line, CRLF.
@@ -304,6 +319,19 @@ pub struct Settlement {
     pub reports: Vec<Report>,
     /// What is kept for their accounts.
     pub events: Vec<Event>,
+    /// Claimed recipients that are given back untried.
+    pub postponed: Vec<Postponed>,
+}
+
+/// A claimed recipient that is given back untried, due at another time.
+#[derive(Clone, Debug)]
+pub struct Postponed {
+    /// The message.
+    pub id: QueueId,
+    /// The recipient's number.
+    pub recipient: u32,
+    /// When it is due.
+    pub until: SystemTime,
 }
 
 impl From<Vec<AttemptRecord>> for Settlement {
@@ -321,6 +349,7 @@ impl Settlement {
         self.attempts.append(&mut other.attempts);
         self.reports.append(&mut other.reports);
         self.events.append(&mut other.events);
+        self.postponed.append(&mut other.postponed);
     }
 }
 

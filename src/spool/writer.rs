@@ -169,10 +169,11 @@ impl Writer {
                     }
                     let attempts = settlement.attempts.iter();
                     attempts.for_each(|attempt| record(&mut batch, attempt));
-                    settlement
-                        .events
-                        .iter()
-                        .for_each(|event| tell(&mut batch, event));
+                    let events = settlement.events.iter();
+                    events.for_each(|event| tell(&mut batch, event));
+                    for it in &settlement.postponed {
+                        batch.postpone(&it.id, it.recipient, it.until);
+                    }
                 }
                 Work::Release(id) => batch.release(id),
                 Work::Close => {}
@@ -264,7 +265,7 @@ impl Writer {
             id: &report.id,
             account: report.account.as_ref(),
             report_of: Some(&report.report_of),
-            message_id: None,
+            message_id: report.message_id.as_deref(),
             envelope: &report.envelope,
             header: &report.header,
             body: BodyRow::Inline(&report.body),

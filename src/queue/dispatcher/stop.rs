@@ -12,11 +12,8 @@ use tracing::{error, warn};
 
 use super::{Dispatcher, Event};
 use crate::{
-    queue::{
-        custody::{Arrivals, Carrier, Custody},
-        recorder::Records,
-    },
-    spool::Claim,
+    queue::custody::{Arrivals, Carrier, Custody},
+    spool::{Claim, Settlement},
 };
 
 /// Time for the spool to take the last outcomes and releases, where the stop limit is used up.
@@ -24,7 +21,11 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// Lets attempts finish within the limit, writes down what they did, gives the rest back.
-    pub(super) async fn stop(mut self, done: mpsc::Sender<Records>, mut recorder: JoinHandle<()>) {
+    pub(super) async fn stop(
+        mut self,
+        done: mpsc::Sender<Settlement>,
+        mut recorder: JoinHandle<()>,
+    ) {
         let deadline = Instant::now() + self.options.stop_within;
         drop(self.board.drain());
         let finish = async { while self.attempts.join_next().await.is_some() {} };
@@ -51,7 +52,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             self.happened_while_stopping(event);
         }
         while let Some(claim) = waiting_arrival(&mut self.arrivals).await {
-            *self.claimed.entry(claim.id).or_default() += 1;
+            *self.claimed.entry(claim.id).or_default() += claim.recipients.len();
         }
         let mut releases = JoinSet::new();
         for id in self.claimed.into_keys() {
@@ -68,12 +69,12 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
 
     fn happened_while_stopping(&mut self, event: Event) {
         match event {
-            Event::Finished(_) => {}
-            Event::Recorded(recorded) => self.settled(&recorded.id),
+            Event::Finished(..) => {}
+            Event::Recorded(recorded) => self.settled(&recorded.id, recorded.recipients),
             Event::Looked(found) => {
                 self.looking = false;
                 for claim in found.into_iter().flat_map(|found| found.claims) {
-                    *self.claimed.entry(claim.id).or_default() += 1;
+                    *self.claimed.entry(claim.id).or_default() += claim.recipients.len();
                 }
             }
         }
@@ -81,7 +82,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
 }
 
 /// A fresh message that is there already.
-async fn waiting_arrival<A: Arrivals>(arrivals: &mut Option<A>) -> Option<Claim> {
+pub(super) async fn waiting_arrival<A: Arrivals>(arrivals: &mut Option<A>) -> Option<Claim> {
     let arrivals = arrivals.as_mut()?;
     // Out of budget, a channel says that it is empty while it is not.
     tokio::task::coop::unconstrained(async {

@@ -10,11 +10,12 @@ use std::{
 };
 
 use crate::{
-    envelope::{BodyType, QueueId},
+    envelope::{BodyType, Outcome, QueueId},
     queue::custody::Custody,
-    smtp::{Mailbox, ReversePath},
+    smtp::{Mailbox, Notify, ReversePath},
     spool::{
-        AttemptRecord, Claim, Content, CustodyError, DueRecipient, Next, Settlement, StoredBody,
+        AttemptRecord, Claim, Content, CustodyError, DueRecipient, Event, Next, Report, Settlement,
+        StoredBody,
     },
 };
 
@@ -23,6 +24,10 @@ use crate::{
 pub(super) struct Memory {
     pub(super) rows: Mutex<BTreeMap<(QueueId, u32), Row>>,
     pub(super) records: Mutex<Vec<AttemptRecord>>,
+    pub(super) reports: Mutex<Vec<Report>>,
+    pub(super) events: Mutex<Vec<Event>>,
+    /// Of every message; null where there is none.
+    pub(super) sender: Mutex<Option<Mailbox>>,
     pub(super) released: Mutex<Vec<QueueId>>,
     pub(super) looks: AtomicUsize,
     /// So many calls of each kind fail.
@@ -38,6 +43,8 @@ pub(super) struct Row {
     pub(super) address: Mailbox,
     pub(super) received_at: SystemTime,
     pub(super) attempts: u32,
+    pub(super) delay_told_at: Option<SystemTime>,
+    pub(super) notify: Option<Notify>,
     pub(super) state: State,
 }
 
@@ -45,6 +52,8 @@ impl Row {
     fn due(&self, number: u32) -> DueRecipient {
         DueRecipient {
             attempts: self.attempts,
+            delay_told_at: self.delay_told_at,
+            notify: self.notify,
             ..DueRecipient::fresh(number, self.address.clone().into())
         }
     }
@@ -72,7 +81,8 @@ pub(super) enum State {
     Due(SystemTime),
     Claimed,
     Delivered,
-    Held,
+    /// Failed or expired.
+    GivenUp,
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,9 +111,18 @@ impl Memory {
                 address: Mailbox::parse(address).unwrap(),
                 received_at,
                 attempts: 0,
+                delay_told_at: None,
+                notify: None,
                 state,
             };
             rows.insert((id.clone(), number), row);
+        }
+    }
+
+    fn sender(&self) -> ReversePath {
+        match &*locked(&self.sender) {
+            Some(mailbox) => ReversePath::Mailbox(mailbox.clone()),
+            None => ReversePath::Null,
         }
     }
 
@@ -136,6 +155,7 @@ impl Memory {
                 }
                 claims.push(Claim {
                     recipients: Vec::new(),
+                    sender: self.sender(),
                     ..claim(id, row.received_at)
                 });
             }
@@ -155,6 +175,7 @@ impl Memory {
         Claim {
             recipients,
             content,
+            sender: self.sender(),
             ..claim(id, received_at)
         }
     }
@@ -162,7 +183,7 @@ impl Memory {
 
 pub(super) fn content() -> Content {
     Content {
-        header: "\r\n".into(),
+        header: "Subject: x\r\n\r\n".into(),
         body: StoredBody::Memory("".into()),
     }
 }
@@ -181,7 +202,7 @@ impl Custody for Memory {
         let rows = locked(&self.rows);
         let due = rows.values().filter_map(|row| match row.state {
             State::Due(time) => Some(time),
-            State::Claimed | State::Delivered | State::Held => None,
+            State::Claimed | State::Delivered | State::GivenUp => None,
         });
         Ok(due.min())
     }
@@ -194,7 +215,12 @@ impl Custody for Memory {
     async fn record(&self, settlement: Settlement) -> Result<(), CustodyError> {
         tokio::time::sleep(Duration::from_millis(1)).await;
         fails(&self.failing_records)?;
-        let attempts = settlement.attempts;
+        let Settlement {
+            attempts,
+            reports,
+            events,
+            postponed,
+        } = settlement;
         let poison = locked(&self.poison).clone();
         if attempts
             .iter()
@@ -209,13 +235,26 @@ impl Custody for Memory {
                 .unwrap();
             assert_eq!(row.state, State::Claimed, "recorded without a claim");
             row.attempts += 1;
+            if record.tells_delay {
+                row.delay_told_at = Some(record.ended_at);
+            }
             row.state = match record.next {
-                Next::Done => State::Delivered,
+                Next::Done => match record.outcome {
+                    Outcome::Delivered(_) | Outcome::Relayed(..) => State::Delivered,
+                    Outcome::Deferred(_) | Outcome::Failed(_) => State::GivenUp,
+                },
                 Next::At(time) => State::Due(time),
-                Next::Held => State::Held,
+                Next::Held => panic!("the queue holds nobody by itself"),
             };
             locked(&self.records).push(record);
         }
+        for it in postponed {
+            let row = rows.get_mut(&(it.id, it.recipient)).unwrap();
+            assert_eq!(row.state, State::Claimed, "postponed without a claim");
+            row.state = State::Due(it.until);
+        }
+        locked(&self.reports).extend(reports);
+        locked(&self.events).extend(events);
         Ok(())
     }
 

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::{Memory, State, content, locked};
 use crate::{
-    deliver::{Attempt, Attempted},
-    envelope::{Outcome, QueueId, Status},
-    policy::routes::{LocalRecipients, Route, RouteTable, Transport},
+    deliver::{Attempt, Attempted, Standing},
+    envelope::{Outcome, QueueId, Reporting, Status},
+    policy::routes::{Hop, LocalRecipients, Route, RouteTable, Transport, Trust},
     queue::{
         Options, Queue, Surroundings,
         custody::{Arrivals, Carrier},
     },
-    smtp::{Domain, EnhancedCode},
+    smtp::{Domain, EnhancedCode, Notify},
     spool::{Claim, DueRecipient},
 };
 
@@ -38,6 +38,13 @@ pub(super) enum Reaction {
     Panic,
     Hang(Duration),
     DeferLate(Duration),
+    RefuseLate(Duration),
+    Relay(Reporting),
+    /// The hop as a whole does not answer for so long, after it was waited for so long.
+    Silent {
+        after: Duration,
+        until: Duration,
+    },
 }
 
 pub(super) type Script = Box<dyn Fn(&str, &DueRecipient) -> Reaction + Send + Sync>;
@@ -74,6 +81,7 @@ impl Carrier for Arc<Hops> {
             attempts.len() - 1
         };
         let mut outcomes = Vec::new();
+        let mut standing = Standing::Answers;
         for recipient in &attempt.recipients {
             let status = |class| Status::new(EnhancedCode::new(class, 2, 0), "says the script");
             outcomes.push(match (self.script)(&attempt.route.name, recipient) {
@@ -87,6 +95,16 @@ impl Carrier for Arc<Hops> {
                     tokio::time::sleep(time).await;
                     Outcome::Deferred(status(4))
                 }
+                Reaction::RefuseLate(time) => {
+                    tokio::time::sleep(time).await;
+                    Outcome::Failed(status(5))
+                }
+                Reaction::Relay(reporting) => Outcome::Relayed(status(2), reporting),
+                Reaction::Silent { after, until } => {
+                    tokio::time::sleep(after).await;
+                    standing = Standing::Silent(until);
+                    Outcome::Deferred(status(4))
+                }
                 Reaction::Hang(time) => {
                     tokio::time::sleep(time).await;
                     Outcome::Delivered(Status::new(EnhancedCode::new(2, 0, 0), "late"))
@@ -98,7 +116,10 @@ impl Carrier for Arc<Hops> {
                     .push(recipient.number);
             }
         }
-        Attempted::local(outcomes)
+        Attempted {
+            standing,
+            ..Attempted::local(outcomes)
+        }
     }
 }
 
@@ -152,10 +173,32 @@ pub(super) fn table(domains: &[&str]) -> RouteTable {
     RouteTable::new(routes.collect()).unwrap()
 }
 
+/// Routes to next hops of other machines, one for each domain.
+pub(super) fn relays(domains: &[&str]) -> Options {
+    let routes = domains.iter().map(|domain| Route {
+        name: (*domain).into(),
+        domains: vec![Domain::parse(domain).unwrap()],
+        is_default: false,
+        origins: Vec::new(),
+        transport: Transport::Relay(Hop {
+            hosts: Vec::new(),
+            trust: Trust::System,
+            credentials: Vec::new(),
+            connections: 1_000,
+            messages_per_connection: 1,
+            idle: Duration::ZERO,
+        }),
+    });
+    Options {
+        routes: RouteTable::new(routes.collect()).unwrap(),
+        ..options()
+    }
+}
+
 pub(super) fn options() -> Options {
     Options {
         routes: table(&["a.example", "b.example"]),
-        ..Options::default()
+        ..Options::new(Domain::parse("mail.ours.example").unwrap())
     }
 }
 
@@ -181,6 +224,8 @@ impl World {
         let surroundings = Surroundings {
             now: Box::new(move || ours.now()),
             random: Box::new(|| 0),
+            octets: Box::new(|| [7; 16]),
+            id: Box::new(|| ulid::Ulid(0xffff)),
         };
         let queue = Queue::start_with(
             options,
@@ -204,6 +249,19 @@ impl World {
     pub(super) fn fresh(&self, number: usize, addresses: &[&str]) {
         self.custody
             .add(&id(number), addresses, self.clock.now(), State::Claimed);
+        let claim = self.custody.claim_of(&id(number), Some(content()));
+        self.fresh.try_send(claim).unwrap();
+    }
+
+    /// As [`World::fresh`], with NOTIFY.
+    pub(super) fn fresh_asking(&self, number: usize, addresses: &[&str], notify: Option<Notify>) {
+        self.custody
+            .add(&id(number), addresses, self.clock.now(), State::Claimed);
+        for ((other, _), row) in locked(&self.custody.rows).iter_mut() {
+            if *other == id(number) {
+                row.notify = notify;
+            }
+        }
         let claim = self.custody.claim_of(&id(number), Some(content()));
         self.fresh.try_send(claim).unwrap();
     }

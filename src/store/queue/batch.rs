@@ -271,6 +271,20 @@ impl Batch {
             .status(record.outcome.status())
             .optional(told_at)
             .link(record.link)
+            .number(1)
+            .end();
+    }
+
+    /// Gives a claimed recipient back, due at another time; no attempt was made.
+    pub fn postpone(&mut self, id: &QueueId, recipient: u32, until: SystemTime) {
+        self.records
+            .row()
+            .text(id.as_str())
+            .number(recipient)
+            .text("due")
+            .number(milliseconds(until))
+            .nulls(14)
+            .number(0)
             .end();
     }
 
@@ -288,8 +302,9 @@ impl Batch {
             .number(ended_at)
             .text("in vain")
             .status(vain.status)
-            .optional(None)
+            .nulls(1)
             .link(Some(vain.link))
+            .number(0)
             .end();
     }
 

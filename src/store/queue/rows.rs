@@ -95,6 +95,14 @@ impl Rows {
             .optional_text(tls.map(|tls| tls.proof.as_str()))
     }
 
+    /// So many columns without a value.
+    pub(super) fn nulls(&mut self, count: usize) -> &mut Self {
+        for _ in 0..count {
+            self.null();
+        }
+        self
+    }
+
     fn null(&mut self) -> &mut Self {
         self.comma();
         self.0.push_str("null");

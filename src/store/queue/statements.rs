@@ -49,7 +49,8 @@ macro_rules! settle {
                j.value ->> 16, j.value ->> 17
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
-         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1;
+         CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
+         WHERE j.value ->> 7 IS NOT NULL;       -- postponed without an attempt
 
         INSERT INTO events
                (at, account, account_name, kind, queue_id, report_of, recipient, code, text)
@@ -69,7 +70,8 @@ macro_rules! settle {
                (message, number, address, status, next_attempt_at, attempts, last_code, last_text,
                 delay_told_at)
         SELECT r.message, r.number, r.address, j.value ->> 2, j.value ->> 3,
-               r.attempts + 1, j.value ->> 8, j.value ->> 9,
+               r.attempts + (j.value ->> 18),
+               coalesce(j.value ->> 8, r.last_code), coalesce(j.value ->> 9, r.last_text),
                coalesce(j.value ->> 11, r.delay_told_at)
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0

@@ -1,0 +1,235 @@
+//! What follows an attempt: for each recipient the next step, a line in the log, a count, and
+//! whether somebody is to be told.
+
+use std::{sync::Arc, time::SystemTime};
+
+use metrics::{counter, histogram};
+use tracing::{info, warn};
+
+use super::{
+    Options, Surroundings,
+    job::{Job, Message},
+    told,
+};
+use crate::{
+    deliver::{Attempted, RecipientResult},
+    envelope::{Link, Outcome, Reporting},
+    policy::retry::Again,
+    report::{Action, RecipientReport, due},
+    spool::{AttemptRecord, DueRecipient, Event, EventKind, Next},
+};
+
+/// An attempt as it is written down: by which way, from when to when.
+pub(super) struct Ended<'a> {
+    pub(super) next_hop: &'a Arc<str>,
+    /// Label for metrics.
+    pub(super) route_kind: &'static str,
+    pub(super) started_at: SystemTime,
+    pub(super) ended_at: SystemTime,
+    /// There is no use in another attempt before.
+    pub(super) not_before: Option<SystemTime>,
+}
+
+/// A recipient whose next step is decided.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) record: AttemptRecord,
+    /// What its sender is told, where that is due.
+    pub(super) report: Option<RecipientReport>,
+    /// What its account is told, where no report can be made.
+    pub(super) event: Option<Event>,
+}
+
+impl Decided {
+    /// Whether its record may wait a little for others of the same message that are to be told of:
+    /// should it get lost, the same would happen again.
+    pub(super) fn may_wait(&self) -> bool {
+        let report = self.report.as_ref();
+        report.is_some_and(|it| matches!(it.action, Action::Failed | Action::Delayed { .. }))
+    }
+}
+
+impl Ended<'_> {
+    /// Decides what follows each result, counts and logs it.
+    pub(super) fn decide(
+        &self,
+        job: &Job,
+        attempted: Attempted,
+        options: &Options,
+        surroundings: &Surroundings,
+    ) -> Vec<Decided> {
+        let took = self.ended_at.duration_since(self.started_at);
+        histogram!("gatepost_attempt_seconds", "route_kind" => self.route_kind)
+            .record(took.unwrap_or_default().as_secs_f64());
+        let random = (surroundings.random)();
+        job.recipients
+            .iter()
+            .zip(attempted.results)
+            .map(|(recipient, RecipientResult { outcome, link })| {
+                let step = self.step(&job.message, recipient, &outcome, options, random);
+                self.tell(&job.message, recipient, &outcome, link.as_deref(), &step);
+                let report = step.action.and_then(|action| {
+                    let about = told::recipient(recipient, action, &outcome, link.as_deref());
+                    let kind = action.kind();
+                    due(recipient.notify, kind, &job.message.sender).then_some(RecipientReport {
+                        last_attempt: Some(self.ended_at),
+                        ..about
+                    })
+                });
+                let event = (step.status == Ending::Failed || step.status == Ending::Expired)
+                    .then(|| undeliverable(&job.message, recipient, &outcome, self.ended_at))
+                    .flatten();
+                Decided {
+                    record: AttemptRecord {
+                        id: job.message.id.clone(),
+                        recipient: recipient.number,
+                        next_hop: self.next_hop.clone(),
+                        link,
+                        in_vain: attempted.in_vain.clone(),
+                        started_at: self.started_at,
+                        ended_at: self.ended_at,
+                        outcome,
+                        next: step.next,
+                        tells_delay: matches!(step.action, Some(Action::Delayed { .. })),
+                    },
+                    report,
+                    event,
+                }
+            })
+            .collect()
+    }
+
+    fn step(
+        &self,
+        message: &Message,
+        recipient: &DueRecipient,
+        outcome: &Outcome,
+        options: &Options,
+        random: u16,
+    ) -> Step {
+        let done = |status, action| Step {
+            status,
+            next: Next::Done,
+            action,
+        };
+        match outcome {
+            Outcome::Delivered(_) => done(Ending::Delivered, Some(Action::Delivered)),
+            // What the next hop reports itself is not told twice (RFC 3461 §5.2.1).
+            Outcome::Relayed(_, Reporting::Promised) => done(Ending::Relayed, None),
+            Outcome::Relayed(_, Reporting::None) => done(Ending::Relayed, Some(Action::Relayed)),
+            Outcome::Failed(_) => done(Ending::Failed, Some(Action::Failed)),
+            Outcome::Deferred(_) => {
+                let (received_at, now) = (message.received_at, self.ended_at);
+                let attempts = recipient.attempts.saturating_add(1);
+                let schedule = &options.schedule;
+                let Again::At(at) = schedule.after(received_at, attempts, now, random) else {
+                    return done(Ending::Expired, Some(Action::Failed));
+                };
+                let told_at = recipient.delay_told_at;
+                let delayed = Action::Delayed {
+                    until: received_at.checked_add(schedule.give_up_after),
+                };
+                Step {
+                    status: Ending::Deferred,
+                    next: Next::At(self.not_before.map_or(at, |not_before| at.max(not_before))),
+                    action: options
+                        .notices
+                        .is_due(received_at, told_at, now)
+                        .then_some(delayed),
+                }
+            }
+        }
+    }
+
+    /// One line for each recipient, in the manner of Postfix, and one count.
+    fn tell(
+        &self,
+        message: &Message,
+        recipient: &DueRecipient,
+        outcome: &Outcome,
+        link: Option<&Link>,
+        step: &Step,
+    ) {
+        let age = self.ended_at.duration_since(message.received_at);
+        let delay = (age.unwrap_or_default().as_secs_f64() * 100.0).round() / 100.0;
+        let (queue_id, to, next_hop) = (&message.id, &recipient.address, &**self.next_hop);
+        let relay = link.map_or_else(|| next_hop.to_owned(), relay);
+        let tls = link.and_then(|link| link.tls.as_ref());
+        let (version, proof) = (
+            tls.map(|tls| tracing::field::display(tls.version)),
+            tls.map(|tls| tls.proof.as_str()),
+        );
+        let attempts = recipient.attempts.saturating_add(1);
+        let said = outcome.status();
+        let (dsn, reason, status) = (said.code, said.text.as_str(), step.status.as_str());
+        counter!("gatepost_attempts_total", "route_kind" => self.route_kind, "outcome" => status)
+            .increment(1);
+        match step.status {
+            Ending::Failed | Ending::Expired => {
+                warn!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, reason, "delivery given up");
+            }
+            Ending::Delivered | Ending::Relayed | Ending::Deferred => {
+                info!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, reason, "delivery attempt");
+            }
+        }
+    }
+}
+
+/// What is to happen to a recipient.
+struct Step {
+    status: Ending,
+    next: Next,
+    /// What its sender may want to hear of.
+    action: Option<Action>,
+}
+
+/// How an attempt leaves a recipient.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    Delivered,
+    Relayed,
+    Deferred,
+    Failed,
+    Expired,
+}
+
+impl Ending {
+    fn as_str(self) -> &'static str {
+        match self {
+            Ending::Delivered => "delivered",
+            Ending::Relayed => "relayed",
+            Ending::Deferred => "deferred",
+            Ending::Failed => "failed",
+            Ending::Expired => "expired",
+        }
+    }
+}
+
+/// Mail of a null sender is reported to nobody (RFC 5321 §6.1); whose it was can look it up.
+fn undeliverable(
+    message: &Message,
+    recipient: &DueRecipient,
+    outcome: &Outcome,
+    at: SystemTime,
+) -> Option<Event> {
+    if message.sender.mailbox().is_some() {
+        return None;
+    }
+    Some(Event {
+        kind: EventKind::Undeliverable,
+        at,
+        account: message.account.clone(),
+        id: message.id.clone(),
+        report_of: message.report_of.clone(),
+        recipient: recipient.address.clone(),
+        status: outcome.status().clone(),
+    })
+}
+
+/// `host[address]:port`, as Postfix writes it.
+fn relay(link: &Link) -> String {
+    match link.address {
+        Some(address) => format!("{}[{}]:{}", link.host, address.ip(), address.port()),
+        None => link.host.to_string(),
+    }
+}

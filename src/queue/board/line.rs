@@ -1,0 +1,130 @@
+//! The jobs of one next hop.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
+
+use super::{Class, Urgency};
+
+/// A job that found its next hop crowded comes again no sooner than this, and no later than
+/// [`LATEST`].
+pub(super) const SOONEST: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_secs(15 * 60);
+/// A line that is not through within this keeps others waiting for room.
+const PROMPT: Duration = Duration::from_secs(2);
+/// Of so many jobs one is taken from those tried before, however many fresh ones wait.
+const TURNS: u32 = 4;
+const SPACING_LEAST: Duration = Duration::from_millis(1);
+const SPACING_MOST: Duration = Duration::from_secs(10);
+
+pub(super) struct Line<J> {
+    fresh: VecDeque<J>,
+    again: VecDeque<J>,
+    turn: u32,
+    pub(super) active: usize,
+    pub(super) at_once: usize,
+    pub(super) in_round: bool,
+    pub(super) class: Class,
+    /// The last time that was given to a job which found the line crowded.
+    slot: Option<SystemTime>,
+    /// How far apart its jobs finish, on the average.
+    spacing: Duration,
+    /// When a job last finished, or the first one began.
+    moved_at: Option<SystemTime>,
+}
+
+impl<J> Line<J> {
+    pub(super) fn new(class: Class) -> Self {
+        Line {
+            fresh: VecDeque::new(),
+            again: VecDeque::new(),
+            turn: 0,
+            active: 0,
+            at_once: 1,
+            in_round: false,
+            class,
+            slot: None,
+            spacing: SPACING_LEAST,
+            moved_at: None,
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.fresh.len() + self.again.len()
+    }
+
+    /// Whether no further job may begin. Who did not answer lately is tried with one.
+    pub(super) fn is_full(&self) -> bool {
+        let most = match self.class {
+            Class::Suspect => 1,
+            Class::Proven | Class::Unproven => self.at_once.max(1),
+        };
+        self.active >= most
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active == 0 && self.waiting() == 0
+    }
+
+    pub(super) fn push(&mut self, urgency: Urgency, job: J) {
+        match urgency {
+            Urgency::Fresh => self.fresh.push_back(job),
+            Urgency::Again => self.again.push_back(job),
+        }
+    }
+
+    /// Begins the next one: fresh ones first, though not for ever.
+    pub(super) fn take(&mut self, now: SystemTime) -> Option<J> {
+        if self.active == 0 {
+            self.moved_at = Some(now);
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let (first, second) = if self.turn % TURNS == 0 {
+            (&mut self.again, &mut self.fresh)
+        } else {
+            (&mut self.fresh, &mut self.again)
+        };
+        let job = first.pop_front().or_else(|| second.pop_front())?;
+        self.active += 1;
+        Some(job)
+    }
+
+    pub(super) fn finished(&mut self, now: SystemTime) {
+        self.active = self.active.saturating_sub(1);
+        let before = self.moved_at.replace(now);
+        if let Some(apart) = before.and_then(|before| now.duration_since(before).ok()) {
+            let average = self.spacing * 4 / 5 + apart.min(SPACING_MOST) / 5;
+            self.spacing = average.clamp(SPACING_LEAST, SPACING_MOST);
+        }
+    }
+
+    /// Whether what waits here will wait for long.
+    pub(super) fn is_slow(&self, now: SystemTime) -> bool {
+        let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
+        self.spacing.saturating_mul(waiting) > PROMPT || self.is_stuck(now)
+    }
+
+    /// Whether jobs are under way and none has finished for long.
+    pub(super) fn is_stuck(&self, now: SystemTime) -> bool {
+        let since = self
+            .moved_at
+            .and_then(|moved| now.duration_since(moved).ok());
+        self.active > 0 && since.is_some_and(|since| since > PROMPT)
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<J> {
+        self.fresh.drain(..).chain(self.again.drain(..)).collect()
+    }
+
+    /// When a job that is one too many will find a place: behind those told before it, as fast as
+    /// the line moves.
+    pub(super) fn later(&mut self, now: SystemTime) -> SystemTime {
+        let latest = now + LATEST;
+        let slot = self.slot.map_or(now, |slot| slot + self.spacing);
+        // A slot far ahead was given under another clock.
+        let slot = slot.max(now + SOONEST).min(latest);
+        self.slot = Some(slot);
+        slot
+    }
+}

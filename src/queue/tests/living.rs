@@ -1,0 +1,148 @@
+//! Next hops that do not answer cost those who do nothing.
+
+use std::time::Duration;
+
+use super::{memory::*, world::*};
+use crate::{
+    queue::Options,
+    spool::{AttemptRecord, Next},
+};
+
+fn silent(after: u64) -> Reaction {
+    Reaction::Silent {
+        after: Duration::from_secs(after),
+        until: Duration::from_secs(300),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_for_a_silent_next_hop_costs_one_attempt_in_all() {
+    let world = World::new(relays(&["a.example"]), always(|| silent(0)));
+    for number in 0..100 {
+        world.fresh(number, &["u@a.example"]);
+    }
+    tokio::time::sleep(Duration::from_secs(250)).await;
+    let tried = world.attempts().len();
+    assert!(tried <= 32, "{tried} attempts at a dead next hop");
+    let records = locked(&world.custody.records);
+    let again = |record: &AttemptRecord| matches!(record.next, Next::At(_));
+    assert!(records.iter().all(again));
+    assert!(records.len() >= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_hop_that_comes_back_is_tried_with_one_job_and_then_with_all() {
+    let world = World::new(
+        relays(&["a.example"]),
+        Box::new(|_, recipient| match recipient.attempts {
+            0 => silent(0),
+            _ => Reaction::Hang(Duration::from_secs(5)),
+        }),
+    );
+    for number in 0..20 {
+        world.fresh(number, &["u@a.example"]);
+    }
+    world.until_all(State::Delivered).await;
+    let attempts = world.attempts();
+    let back: Vec<_> = attempts
+        .iter()
+        .filter(|it| !it.delivered.is_empty())
+        .map(|it| it.at)
+        .collect();
+    assert_eq!(back.len(), 20);
+    assert!(back[1] >= back[0] + 5, "{back:?}");
+    assert!(back[19] <= back[1] + 5, "{back:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_dead_next_hops_do_not_slow_the_living() {
+    let dead: Vec<_> = (0..10_000).map(|n| format!("dead{n}.example")).collect();
+    let mut domains: Vec<&str> = dead.iter().map(String::as_str).collect();
+    domains.push("living.example");
+    let world = World::new(
+        relays(&domains),
+        Box::new(|hop, _| match hop {
+            "living.example" => Reaction::Deliver,
+            _ => silent(30),
+        }),
+    );
+    world.fresh(100_000, &["u@living.example"]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (number, domain) in dead.iter().enumerate() {
+        world.due(number, &[&format!("u@{domain}")], 0);
+    }
+    world.queue.wake();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for number in 0..200 {
+        world.fresh(200_000 + number, &["u@living.example"]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let late: Vec<_> = world
+        .attempts()
+        .into_iter()
+        .filter(|it| it.hop == "living.example")
+        .enumerate()
+        .filter(|(nth, it)| *nth > 0 && it.at > 121 + *nth as u64)
+        .collect();
+    assert!(late.is_empty(), "{late:?}");
+    assert_eq!(deliveries(&world.attempts()).len(), 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_next_hop_with_a_long_queue_leaves_room_for_others() {
+    let slow = Options {
+        attempts_per_hop: 2,
+        ..relays(&["slow.example", "quick.example"])
+    };
+    let world = World::new(
+        slow,
+        Box::new(|hop, _| match hop {
+            "slow.example" => Reaction::Hang(Duration::from_secs(10)),
+            _ => Reaction::Deliver,
+        }),
+    );
+    for number in 0..900 {
+        world.fresh(number, &["u@slow.example"]);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.fresh(5_000, &["u@quick.example"]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.attempts().iter().any(|it| it.hop == "quick.example"));
+    // All of them are served in the end, and about as fast as the slow one works.
+    world.until_all(State::Delivered).await;
+    let seconds = world.clock.seconds();
+    assert!((4_500..7_000).contains(&seconds), "{seconds} s");
+    assert!(
+        deliveries(&world.attempts())
+            .values()
+            .all(|count| *count == 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_is_free_and_stays_so_until_somebody_wakes_the_queue() {
+    let few = Options {
+        attempts: 1,
+        ..options()
+    };
+    let world = World::new(few, always(|| Reaction::Hang(Duration::from_secs(60))));
+    for number in 0..10 {
+        world.fresh(number, &["u@a.example"]);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.queue.withdraw().await;
+    let claimed = |world: &World| {
+        let states = world.custody.states().into_iter();
+        states.filter(|state| *state == State::Claimed).count()
+    };
+    assert_eq!(claimed(&world), 1, "more than the one under way");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(claimed(&world), 1, "claimed again at once");
+    world.queue.wake();
+    world.until_all(State::Delivered).await;
+    assert!(
+        deliveries(&world.attempts())
+            .values()
+            .all(|count| *count == 1)
+    );
+}
