@@ -143,6 +143,7 @@ fn only_registered_keywords_are_offered() {
         "8BITMIME",
         "SMTPUTF8",
         "CHUNKING",
+        "DSN",
         "ENHANCEDSTATUSCODES",
         "LIMITS",
         "AUTH",

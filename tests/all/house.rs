@@ -49,7 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "queue",
         &[
-            "smtp", "envelope", "message", "session", "policy", "spool", "deliver",
+            "smtp", "envelope", "message", "session", "policy", "report", "spool", "deliver",
         ],
     ),
 ];

@@ -80,7 +80,7 @@ impl<J> Line<J> {
             self.moved_at = Some(now);
         }
         self.turn = self.turn.wrapping_add(1);
-        let (first, second) = if self.turn % TURNS == 0 {
+        let (first, second) = if self.turn.is_multiple_of(TURNS) {
             (&mut self.again, &mut self.fresh)
         } else {
             (&mut self.fresh, &mut self.again)

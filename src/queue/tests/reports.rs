@@ -102,7 +102,7 @@ async fn delays_are_told_after_an_hour_then_daily_and_the_end_as_a_failure() {
         .await;
     tokio::time::sleep(Duration::from_secs(1800)).await;
     let delay = ("Your message is delayed".to_owned(), 1);
-    assert_eq!(reports(&world), [delay.clone()]);
+    assert_eq!(reports(&world), std::slice::from_ref(&delay));
     world.until_all(State::GivenUp).await;
     let told = reports(&world);
     assert!((5 * DAY..5 * DAY + 60).contains(&world.clock.seconds()));
