@@ -14,6 +14,9 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// RSA keys below this many bits are refused (RFC 9325 §4.5).
 const RSA_BITS_MIN: usize = 2048;
 
+/// The version that has extensions (RFC 5280 §4.1.2.1).
+pub(super) const VERSION_3: u8 = 3;
+
 const OID_SAN: &[u8] = &[0x55, 0x1d, 0x11];
 const OID_BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const OID_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -29,6 +32,8 @@ const OIDS_BROKEN_HASH: &[&[u8]] = &[
 /// The facts of one certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Certificate {
+    /// X.509 version, counted from 1; all but the oldest tools make 3.
+    pub version: u8,
     /// Valid from.
     pub not_before: SystemTime,
     /// Valid until.
@@ -53,7 +58,14 @@ impl Certificate {
         let mut signature = Der(outer.expect(SEQUENCE)?);
         let broken_hash = OIDS_BROKEN_HASH.contains(&signature.expect(OID)?);
 
-        tbs.optional(CONTEXT_0);
+        // The field counts from 0 and may be left out (RFC 5280 §4.1.2.1).
+        let version = match tbs.optional(CONTEXT_0) {
+            None => 1,
+            Some(field) => match Der(field).expect(INTEGER)? {
+                [version] => version.checked_add(1)?,
+                _ => return None,
+            },
+        };
         tbs.expect(INTEGER)?;
         tbs.expect(SEQUENCE)?;
         let issuer = tbs.expect(SEQUENCE)?;
@@ -84,6 +96,7 @@ impl Certificate {
             }
         }
         Some(Certificate {
+            version,
             not_before,
             not_after,
             names,
@@ -287,6 +300,7 @@ mod tests {
         );
         assert!(leaf.self_signed && !leaf.is_authority && !leaf.broken_hash);
         assert_eq!(leaf.rsa_bits, None);
+        assert_eq!(leaf.version, VERSION_3);
         assert!(Certificate::parse(&made(true)).unwrap().is_authority);
     }
 

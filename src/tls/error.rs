@@ -1,4 +1,4 @@
-//! Why a certificate pair cannot be used.
+//! Why TLS cannot be set up.
 
 use std::{io, path::PathBuf};
 
@@ -41,6 +41,27 @@ pub enum TlsError {
     /// No pair is configured.
     #[error("no certificate is configured")]
     NoPairs,
+    /// There is nobody whom the system trusts.
+    #[error(
+        "this system has no root certificates that could be read{reason}; install ca-certificates, or name an authority"
+    )]
+    NoRoots {
+        /// What reading them brought up, with a colon before it; may be empty.
+        reason: String,
+    },
+    /// A file of authorities holds a certificate that cannot be one.
+    #[error("certificate {number} in {path} cannot be used as an authority: {source}", path = .path.display())]
+    Authority {
+        /// Which file.
+        path: PathBuf,
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+    /// A certificate is to be pinned, and none is given.
+    #[error("no fingerprint is given to pin a certificate by")]
+    NoPins,
     /// The TLS library refused the settings.
     #[error("TLS settings refused: {0}")]
     Settings(#[from] rustls::Error),

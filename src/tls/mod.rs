@@ -1,23 +1,34 @@
-//! Server TLS: certificate pairs, their choice by name, their reload, and the settings of a handshake.
+//! TLS at both ends: for clients the certificate pairs, their choice by name and their reload; for
+//! next hops whom we trust, and in which words we do not.
 //!
 //! TLS 1.3 and 1.2 with AEAD suites and ephemeral keys only, the post-quantum group first (RFC 9325);
-//! no early data, no client certificates, no protocol but `smtp` in ALPN (S10). The room knows
-//! nothing of sockets, of SMTP or of delivery. Speaks RFC 8446, 5246, 6066 (SNI), 7301 and 5280.
+//! no early data and no client certificates. To clients we speak no protocol but `smtp` in ALPN
+//! (S10); to next hops we name none, for few of them know any. The room knows nothing of sockets,
+//! of SMTP or of delivery. Speaks RFC 8446, 5246, 6066 (SNI), 7301, 5280 and 9525.
 
 mod certificate;
+mod client;
 pub mod dev;
 mod error;
+mod fingerprint;
+mod handshake;
 mod pairs;
 mod pem;
+mod printable;
 mod server;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 pub use certificate::Certificate;
+pub use client::{Client, Stream, Trust};
 pub use error::TlsError;
+pub use fingerprint::{FingerprintError, fingerprint, parse_fingerprint};
+pub use handshake::{HandshakeError, Overheard};
 pub use pairs::PairFiles;
 pub use pem::{Pem, read_pem};
 pub use server::{Server, facts, provider};
+pub use verifier::{CertificateFault, Whose};
 
 use std::time::SystemTime;
 

@@ -164,13 +164,8 @@ fn settings(pairs: Arc<Pairs>) -> Result<ServerConfig, TlsError> {
 
 /// The facts of a finished handshake; `None` before its end.
 pub fn facts(connection: &ServerConnection) -> Option<TlsFacts> {
-    let version = match connection.protocol_version()? {
-        ProtocolVersion::TLSv1_3 => TlsVersion::V13,
-        ProtocolVersion::TLSv1_2 => TlsVersion::V12,
-        _ => return None,
-    };
     Some(TlsFacts {
-        version,
+        version: version(connection.protocol_version()?)?,
         suite: registered_name(connection.negotiated_cipher_suite()?.suite()),
         group: connection
             .negotiated_key_exchange_group()
@@ -180,8 +175,17 @@ pub fn facts(connection: &ServerConnection) -> Option<TlsFacts> {
     })
 }
 
+/// A version that we speak.
+pub(super) fn version(negotiated: ProtocolVersion) -> Option<TlsVersion> {
+    match negotiated {
+        ProtocolVersion::TLSv1_3 => Some(TlsVersion::V13),
+        ProtocolVersion::TLSv1_2 => Some(TlsVersion::V12),
+        _ => None,
+    }
+}
+
 /// The name in the IANA registry, which for TLS 1.3 is not the library's.
-fn registered_name(suite: CipherSuite) -> &'static str {
+pub(super) fn registered_name(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
