@@ -6,6 +6,7 @@
 //! never changed.
 
 mod maildir;
+pub mod smtp;
 
 use std::{
     sync::Arc,

@@ -17,7 +17,7 @@ const OVERHEARD: usize = 48;
 const SHOWN: usize = 200;
 
 /// Why there is no secured stream.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum HandshakeError {
     /// The certificate is not what it must be.
     #[error(transparent)]
@@ -105,11 +105,6 @@ impl<S> Overheard<S> {
     /// Nobody wants to know any more.
     pub(super) fn forget(&mut self) {
         self.first = None;
-    }
-
-    /// The stream beneath.
-    pub fn get_ref(&self) -> &S {
-        &self.stream
     }
 }
 
