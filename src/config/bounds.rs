@@ -11,6 +11,7 @@ use crate::spool;
 /// Least and greatest values, in one table.
 pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
     let (l, t, q) = (&config.limits, &config.timeouts, &config.queue);
+    let d = &config.delivery;
     let numbers = [
         ("limits.message_size", l.message_size.0, 65_536, 1 << 40),
         ("limits.recipients", l.recipients as u64, 100, 100_000),
@@ -62,6 +63,15 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         ("queue.retry_longest", q.retry_longest),
         ("queue.give_up_after", q.give_up_after),
         ("queue.delay_notice", q.delay_notice),
+        ("delivery.connect", d.connect),
+        ("delivery.opening", d.opening),
+        ("delivery.command", d.command),
+        ("delivery.handshake", d.handshake),
+        ("delivery.block", d.block),
+        ("delivery.end_of_data", d.end_of_data),
+        ("delivery.transaction", d.transaction),
+        ("delivery.back_off", d.back_off),
+        ("delivery.back_off_longest", d.back_off_longest),
         ("queue.delay_notice_again", q.delay_notice_again),
     ] {
         if value.0 < second {
@@ -73,6 +83,14 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
     }
     if q.retry_first.0 > q.retry_longest.0 {
         complain(wrong, "queue.retry_first", "is longer than retry_longest");
+    }
+    let hour = Duration::from_secs(3600);
+    if d.back_off_longest.0 > hour {
+        complain(
+            wrong,
+            "delivery.back_off_longest",
+            "is too long, the most is 1h",
+        );
     }
     if !config.data_dir.is_absolute() {
         complain(wrong, "data_dir", "must be an absolute path");

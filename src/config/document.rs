@@ -30,6 +30,7 @@ fn keys_of(table: &str) -> Option<&'static [&'static str]> {
         "intake" => Intake::KEYS,
         "routes" => Route::KEYS,
         "queue" => Queue::KEYS,
+        "delivery" => Delivery::KEYS,
         "spool" => Spool::KEYS,
         "log" => Log::KEYS,
         "http" => Http::KEYS,

@@ -53,6 +53,7 @@ pub fn example() -> String {
     table(&mut text, "[auth.throttle]", &sample.auth.throttle);
     table(&mut text, "[intake]", &sample.intake);
     table(&mut text, "[queue]", &sample.queue);
+    table(&mut text, "[delivery]", &sample.delivery);
     table(&mut text, "[spool]", &sample.spool);
     table(&mut text, "[log]", &sample.log);
     table(&mut text, "[http]", &sample.http);

@@ -18,8 +18,8 @@ pub use differences::{differences, needs_restart};
 pub use example::example;
 pub use options::{Options, PortKind};
 pub use schema::{
-    Auth, BareNewline, Certificate, Config, Http, Intake, Limits, Listeners, Log, LogFormat,
-    LongLines, Queue, Recipients, Route, Spool, Throttle, ThrottleLimit, Timeouts,
+    Auth, BareNewline, Certificate, Config, Delivery, Http, Intake, Limits, Listeners, Log,
+    LogFormat, LongLines, Queue, Recipients, Route, Spool, Throttle, ThrottleLimit, Timeouts,
 };
 pub use units::{Octets, Span};
 

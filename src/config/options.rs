@@ -8,7 +8,7 @@ use std::{
 use super::bounds::bounds;
 use super::schema::{BareNewline, Config, LongLines, Recipients, ThrottleLimit};
 use crate::{
-    accounts, deliver, intake, listener,
+    accounts, client, deliver, intake, listener,
     policy::{
         retry::{Notices, Schedule},
         routes::{LocalRecipients, Origin, Route, RouteTable, Transport},
@@ -143,8 +143,38 @@ pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
         deliver: deliver::Options {
             hostname: hostname.as_str().to_owned(),
             maildir_writers: config.queue.attempts,
+            hops: hops(config, &hostname),
         },
     })
+}
+
+/// How hosts of next hops are spoken to.
+fn hops(config: &Config, hostname: &Domain) -> deliver::hop::Options {
+    let delivery = &config.delivery;
+    let command = delivery.command.0;
+    deliver::hop::Options {
+        hello_name: hostname.clone(),
+        connect: delivery.connect.0,
+        opening: delivery.opening.0,
+        timeouts: client::Timeouts {
+            greeting: command,
+            hello: command,
+            handshake: delivery.handshake.0,
+            sign_in: command,
+            mail: command,
+            rcpt: command,
+            data: command,
+            block: delivery.block.0,
+            end_of_data: delivery.end_of_data.0,
+            transaction: delivery.transaction.0,
+            ..client::Timeouts::default()
+        },
+        waits: deliver::hop::Waits {
+            first: delivery.back_off.0,
+            longest: delivery.back_off_longest.0,
+        },
+        scratch: config.data_dir.join("spool").join("scratch"),
+    }
 }
 
 pub(super) fn complain(wrong: &mut Wrong, key: &str, text: impl Into<String>) {

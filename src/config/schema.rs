@@ -87,6 +87,8 @@ table! {
         intake: Intake = Intake::default(),
         /// Hand-off.
         queue: Queue = Queue::default(),
+        /// Conversations with other servers.
+        delivery: Delivery = Delivery::default(),
         /// Custody.
         spool: Spool = Spool::default(),
         /// Logging.
@@ -266,6 +268,32 @@ table! {
         attempts: usize = 64,
         /// Attempts at once on one route.
         attempts_per_route: usize = 32,
+    }
+}
+
+table! {
+    /// Conversations with other servers (routes of the transports "relay" and "lmtp"). The waits are
+    /// those of RFC 5321 section 4.5.3.2.
+    Delivery {
+        /// For one address to answer a connection.
+        connect: Span = seconds(30),
+        /// For a connection to be ready for mail: look-up, greeting, TLS, sign-in.
+        opening: Span = seconds(300),
+        /// For the answer to each command.
+        command: Span = seconds(300),
+        /// For a TLS handshake.
+        handshake: Span = seconds(60),
+        /// For the other side to take a piece of the message.
+        block: Span = seconds(180),
+        /// For the answer to the end of the message; too short, and it comes twice.
+        end_of_data: Span = seconds(600),
+        /// For a message as a whole, up to its end.
+        transaction: Span = seconds(4 * 3600),
+        /// How long a host that cannot be spoken to is left alone; doubled after each further
+        /// failure.
+        back_off: Span = seconds(30),
+        /// The most that this grows to.
+        back_off_longest: Span = seconds(600),
     }
 }
 

@@ -5,6 +5,7 @@
 //! follows an outcome is decided elsewhere, and so is who waits for whom. Custody is read here and
 //! never changed.
 
+pub mod hop;
 mod maildir;
 pub mod smtp;
 
@@ -16,6 +17,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
+    client::Protocol,
     envelope::{BodyType, Link, Outcome, QueueId, Status},
     policy::routes::{Route, Transport},
     smtp::{EnhancedCode, EnvelopeId, Return, ReversePath},
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// How the transports of this node are set up.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Name of this host; part of each Maildir file name (from `hostname`).
     pub hostname: String,
@@ -32,6 +34,8 @@ pub struct Options {
     /// Fewer than the queue's attempts in all, and a slow disk below one route keeps the others
     /// waiting.
     pub maildir_writers: usize,
+    /// How hosts of other next hops are spoken to.
+    pub hops: hop::Options,
 }
 
 /// One message on its way to one next hop.
@@ -105,23 +109,43 @@ impl Attempted {
 }
 
 /// Every transport.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Deliver {
     maildir: Arc<ArcSwap<maildir::Maildirs>>,
+    hops: Arc<ArcSwap<hop::Hops>>,
 }
 
 impl Deliver {
     /// Transports set up so.
     pub fn new(options: Options) -> Self {
         Deliver {
-            maildir: Arc::new(ArcSwap::from_pointee(maildir::Maildirs::new(&options))),
+            maildir: Arc::new(ArcSwap::from_pointee(maildir::Maildirs::new(
+                &options.hostname,
+                options.maildir_writers,
+            ))),
+            hops: Arc::new(ArcSwap::from_pointee(hop::Hops::new(options.hops))),
         }
     }
 
     /// Other settings, for attempts that begin from here on; clones have them too.
+    ///
+    /// Connections that wait for mail are not used any more: passwords or certificates may be
+    /// others.
     pub fn reload(&self, options: Options) {
-        let maildir = maildir::Maildirs::new(&options);
+        let maildir = maildir::Maildirs::new(&options.hostname, options.maildir_writers);
         self.maildir.store(Arc::new(maildir));
+        let before = self.hops.swap(Arc::new(hop::Hops::new(options.hops)));
+        tokio::spawn(async move { before.close().await });
+    }
+
+    /// Removes temporary files of a process before this one. Blocks; call it before mail moves.
+    pub fn sweep(&self) {
+        self.hops.load().sweep();
+    }
+
+    /// Ends connections that wait for mail, politely.
+    pub async fn close(&self) {
+        self.hops.load_full().close().await;
     }
 
     /// Makes one attempt; the outcomes stand in the order of the recipients.
@@ -139,9 +163,13 @@ impl Deliver {
                 let outcome = Outcome::Delivered(thrown);
                 Attempted::local(vec![outcome; attempt.recipients.len()])
             }
-            Transport::Lmtp { .. } | Transport::Relay(_) => {
-                let count = attempt.recipients.len();
-                Attempted::local(vec![deferred(3, 3, "no such transport yet"); count])
+            Transport::Lmtp { hop, .. } => {
+                let hops = self.hops.load_full();
+                hops.attempt(hop, Protocol::Lmtp, &attempt).await
+            }
+            Transport::Relay(hop) => {
+                let hops = self.hops.load_full();
+                hops.attempt(hop, Protocol::Smtp, &attempt).await
             }
         }
     }

@@ -5,6 +5,7 @@
 mod maildir_path;
 mod origin;
 mod transport;
+mod turn;
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -412,6 +412,14 @@ async fn a_real_maildir_is_filled() {
     let deliver = Deliver::new(crate::deliver::Options {
         hostname: "mx.ours.example".into(),
         maildir_writers: 4,
+        hops: crate::deliver::hop::Options {
+            hello_name: Domain::parse("mx.ours.example").unwrap(),
+            connect: Duration::from_secs(1),
+            opening: Duration::from_secs(1),
+            timeouts: Default::default(),
+            waits: Default::default(),
+            scratch: root.path().join("scratch"),
+        },
     });
     let custody = Arc::new(Memory::default());
     for number in 0..20 {

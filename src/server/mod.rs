@@ -41,6 +41,9 @@ pub use start::Server;
 /// Name of the database within the data directory.
 pub const DATABASE: &str = "gatepost.sqlite";
 
+/// How long next hops get to answer our goodbye when the server stops.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A server at work.
 pub struct Running {
     loaded: Mutex<Loaded>,
@@ -125,6 +128,10 @@ impl Running {
         drop(self.serving.lock().await.take());
         self.hands.cancel();
         self.queue.stopped().await;
+        let farewell = tokio::time::timeout(FAREWELL, self.deliver.close()).await;
+        if farewell.is_err() {
+            tracing::debug!("next hops did not say goodbye in time");
+        }
         self.keepers.close();
         if tokio::time::timeout(limit, self.keepers.wait())
             .await

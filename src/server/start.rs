@@ -156,6 +156,9 @@ async fn serve(
     let intake = Intake::new(options.intake, Arc::clone(&accounts), Arc::clone(&spool));
     let (stop_doors, stop_hands) = (CancellationToken::new(), CancellationToken::new());
     let deliver = Deliver::new(options.deliver);
+    let swept = deliver.clone();
+    // A panic there would be no reason not to serve.
+    let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
     let queue = Queue::start(
         options.queue,
         deliver.clone(),

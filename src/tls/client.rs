@@ -24,7 +24,7 @@ use super::{
 use crate::envelope::{LinkTls, Proof};
 
 /// By what a next hop proves to be the one that was meant.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Trust {
     /// A certificate for its name that leads to a root of this system.
     SystemRoots,

@@ -38,7 +38,7 @@ use self::{
     file::{Fault, Staged},
     folders::Folders,
 };
-use super::{Attempt, Options, deferred};
+use super::{Attempt, deferred};
 use crate::{
     envelope::{Outcome, Status},
     policy::routes::maildir_path,
@@ -54,11 +54,11 @@ pub(super) struct Maildirs {
 }
 
 impl Maildirs {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(hostname: &str, writers: usize) -> Self {
         Maildirs {
-            writers: Arc::new(Semaphore::new(options.maildir_writers.max(1))),
+            writers: Arc::new(Semaphore::new(writers.max(1))),
             disk: Arc::new(Disk {
-                host: host_part(&options.hostname),
+                host: host_part(hostname),
                 folders: Folders::default(),
                 syncs: DirectorySyncs::default(),
             }),

@@ -25,13 +25,9 @@ const NAME: &str = "1700000000.00000000000000000000000001-1.mx.ours.example";
 
 impl Fixture {
     fn new() -> Fixture {
-        let options = Options {
-            hostname: "mx.ours.example".into(),
-            maildir_writers: 4,
-        };
         Fixture {
             root: tempfile::tempdir().unwrap(),
-            maildirs: Maildirs::new(&options),
+            maildirs: Maildirs::new("mx.ours.example", 4),
         }
     }
 

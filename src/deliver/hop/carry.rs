@@ -1,0 +1,217 @@
+//! One message on one connection after another, until every recipient is decided.
+
+use std::{path::Path, sync::Arc};
+
+use super::outbound::{self, CopyError, SevenBit};
+use crate::{
+    client::{Fate, Protocol},
+    deliver::{
+        Attempt, RecipientResult,
+        smtp::{Connection, Reach, Sent, Standing},
+    },
+    envelope::{BodyType, Link, Outcome, Reporting, Status},
+    smtp::EnhancedCode,
+    spool::{Content, DueRecipient},
+};
+
+/// Transactions that one message may take on one connection: a host that takes one recipient at a
+/// time must not keep the others from their turn for ever.
+const TRANSACTIONS_MOST: usize = 1_000;
+
+/// What is decided of a message's recipients, and what is left.
+pub(super) struct Carry<'a> {
+    attempt: &'a Attempt,
+    protocol: Protocol,
+    scratch: &'a Path,
+    results: Vec<Option<RecipientResult>>,
+    copy: Option<SevenBit>,
+}
+
+/// What came of a connection.
+pub(super) enum Carried {
+    /// All recipients are decided.
+    Through,
+    /// Some are left for a fresh connection to the same host.
+    Anew,
+    /// The connection broke before anything of the content was said; nobody was decided for that.
+    Lost(Arc<Link>, Status),
+}
+
+impl<'a> Carry<'a> {
+    pub(super) fn new(attempt: &'a Attempt, protocol: Protocol, scratch: &'a Path) -> Self {
+        Carry {
+            attempt,
+            protocol,
+            scratch,
+            results: vec![None; attempt.recipients.len()],
+            copy: None,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.results.iter().all(Option::is_some)
+    }
+
+    /// The results, with this one for everybody who has none.
+    pub(super) fn results(self, rest: &RecipientResult) -> Vec<RecipientResult> {
+        let results = self.results.into_iter();
+        results
+            .map(|it| it.unwrap_or_else(|| rest.clone()))
+            .collect()
+    }
+
+    /// Hands over as much as this connection takes.
+    pub(super) async fn with(&mut self, connection: &mut Connection) -> Carried {
+        let link = Arc::new(connection.link().clone());
+        for _ in 0..TRANSACTIONS_MOST {
+            let left = self.left();
+            if left.is_empty() {
+                return Carried::Through;
+            }
+            if connection.standing() == Standing::Closed {
+                return Carried::Anew;
+            }
+            let sent = match self.send(connection, &left).await {
+                Ok(sent) => sent,
+                Err(error) => {
+                    self.decide_all(&left, &unconverted(&error), &link);
+                    return Carried::Through;
+                }
+            };
+            let was_lost = sent.standing == Standing::Closed && sent.reach == Reach::NoContent;
+            if was_lost && let Some(status) = lost(&sent) {
+                return Carried::Lost(link, status);
+            }
+            if !self.decide(&left, sent.fates, connection, &link) {
+                // The host decides nobody, whatever is asked: it is not asked for ever.
+                let text = "the next hop takes no further recipient";
+                let nobody = Outcome::Deferred(Status::new(EnhancedCode::new(4, 5, 3), text));
+                self.decide_all(&left, &nobody, &link);
+            }
+        }
+        let text = "the next hop takes too few recipients at a time";
+        let slow = Outcome::Deferred(Status::new(EnhancedCode::new(4, 5, 3), text));
+        self.decide_all(&self.left(), &slow, &link);
+        Carried::Through
+    }
+
+    fn left(&self) -> Vec<usize> {
+        let undecided = |(at, result): (usize, &Option<_>)| result.is_none().then_some(at);
+        self.results
+            .iter()
+            .enumerate()
+            .filter_map(undecided)
+            .collect()
+    }
+
+    /// Sends to these recipients, in a 7-bit copy where the host needs one.
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        left: &[usize],
+    ) -> Result<Sent, CopyError> {
+        let original = &self.attempt.content;
+        let body = self.attempt.body;
+        if self.copy.is_none() {
+            let message = self.message(left, original, body, connection);
+            // What it needs is found out before anything is said.
+            if let Ok(sent) = connection.send(message, original.clone()).await {
+                return Ok(sent);
+            }
+            let copy = outbound::seven_bit(original, self.scratch.to_owned()).await?;
+            self.copy = Some(copy);
+        }
+        let copy = self.copy.as_ref().map(|copy| copy.content.clone());
+        let copy = copy.unwrap_or_else(|| original.clone());
+        let message = self.message(left, &copy, BodyType::SevenBit, connection);
+        let sent = connection.send(message, copy).await;
+        // A 7-bit message is refused by nobody for its octets.
+        sent.map_err(|_| CopyError::Panicked)
+    }
+
+    fn message(
+        &self,
+        left: &[usize],
+        content: &Content,
+        body: BodyType,
+        connection: &Connection,
+    ) -> crate::client::Message {
+        let recipients: Vec<&DueRecipient> = left
+            .iter()
+            .filter_map(|at| self.attempt.recipients.get(*at))
+            .collect();
+        outbound::message(
+            self.attempt,
+            &recipients,
+            content,
+            body,
+            connection.extensions(),
+        )
+    }
+
+    /// Writes down who is decided; whether anybody is.
+    fn decide(
+        &mut self,
+        left: &[usize],
+        fates: Vec<Fate>,
+        connection: &Connection,
+        link: &Arc<Link>,
+    ) -> bool {
+        let mut somebody = false;
+        for (at, fate) in left.iter().zip(fates) {
+            let outcome = match fate {
+                Fate::Again(_) => continue,
+                Fate::Accepted(status) => match self.protocol {
+                    Protocol::Lmtp => Outcome::Delivered(status),
+                    Protocol::Smtp if connection.extensions().dsn => {
+                        Outcome::Relayed(status, Reporting::Promised)
+                    }
+                    Protocol::Smtp => Outcome::Relayed(status, Reporting::None),
+                },
+                Fate::Deferred(status) => Outcome::Deferred(status),
+                Fate::Failed(status) => Outcome::Failed(status),
+            };
+            somebody = true;
+            self.results[*at] = Some(RecipientResult {
+                outcome,
+                link: Some(link.clone()),
+            });
+        }
+        somebody
+    }
+
+    fn decide_all(&mut self, left: &[usize], outcome: &Outcome, link: &Arc<Link>) {
+        for at in left {
+            self.results[*at] = Some(RecipientResult {
+                outcome: outcome.clone(),
+                link: Some(link.clone()),
+            });
+        }
+    }
+}
+
+/// Why nobody was decided, where nobody was.
+fn lost(sent: &Sent) -> Option<Status> {
+    let mut why = None;
+    for fate in &sent.fates {
+        match fate {
+            Fate::Deferred(status) => why = Some(status.clone()),
+            Fate::Again(_) | Fate::Accepted(_) | Fate::Failed(_) => return None,
+        }
+    }
+    why
+}
+
+/// 5.6.3 where a conversion is required and not to be had (RFC 3463 §3.7).
+fn unconverted(error: &CopyError) -> Outcome {
+    match error {
+        CopyError::Cannot(reason) => {
+            let text = format!("the next hop takes 7-bit content only: {reason}");
+            Outcome::Failed(Status::new(EnhancedCode::new(5, 6, 3), text))
+        }
+        CopyError::Io(_) | CopyError::Panicked => {
+            let text = error.to_string();
+            Outcome::Deferred(Status::new(EnhancedCode::new(4, 3, 0), text))
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A message as one next hop is to see it: envelope, parameters, and a 7-bit copy where it takes no
+//! other.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    client::{Extensions, Message, ParameterValue, Recipient},
+    deliver::Attempt,
+    envelope::BodyType,
+    message::{CannotConvert, Goal, Recoder, Recoding, Survey},
+    spool::{Content, DueRecipient, StoredBody},
+};
+
+/// Octets of a body whose copy is held in memory; that of a longer one goes through a file.
+const IN_MEMORY: u64 = 256 * 1024;
+/// Octets read at once.
+const PIECE: usize = 128 * 1024;
+
+/// Envelope and parameters for these recipients, as far as a hop that offers this can carry them.
+pub(super) fn message(
+    attempt: &Attempt,
+    recipients: &[&DueRecipient],
+    content: &Content,
+    body: BodyType,
+    extensions: &Extensions,
+) -> Message {
+    let value = |text: String| ParameterValue::parse(&text);
+    let recipients = recipients.iter().map(|recipient| Recipient {
+        mailbox: recipient.address.clone(),
+        notify: recipient
+            .notify
+            .and_then(|notify| value(notify.to_string())),
+        orcpt: recipient.original.as_ref().and_then(|original| {
+            // RFC 6533 §3: the 7-bit form where SMTPUTF8 is not offered.
+            match extensions.smtputf8 {
+                true => value(original.as_str().to_owned()),
+                false => value(original.to_ascii().into_owned()),
+            }
+        }),
+    });
+    Message {
+        sender: attempt.sender.clone(),
+        recipients: recipients.collect(),
+        size_octets: content.header.len() as u64 + content.body.len(),
+        body,
+        utf8_header: !content.header.is_ascii(),
+        ret: attempt.ret.and_then(|ret| value(ret.to_string())),
+        envid: attempt
+            .envelope_id
+            .as_ref()
+            .and_then(|id| value(id.as_str().to_owned())),
+    }
+}
+
+/// Why there is no 7-bit copy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// There never will be.
+    #[error("{0}")]
+    Cannot(#[from] CannotConvert),
+    /// Perhaps later.
+    #[error("7-bit copy not made: {0}")]
+    Io(#[from] io::Error),
+    /// A fault of ours (S19).
+    #[error("7-bit copy not made: internal error")]
+    Panicked,
+}
+
+/// A copy without octets above 127 (RFC 6152 §3); gone when the last clone is.
+#[derive(Clone)]
+pub(super) struct SevenBit {
+    pub(super) content: Content,
+    _scratch: Option<Arc<Scratch>>,
+}
+
+/// Makes the copy off the reactor; a body of any size takes little memory.
+pub(super) async fn seven_bit(content: &Content, scratch: PathBuf) -> Result<SevenBit, CopyError> {
+    let content = content.clone();
+    match spawn_blocking(move || copy(content, &scratch)).await {
+        Ok(copied) => copied,
+        Err(_) => Err(CopyError::Panicked),
+    }
+}
+
+fn copy(content: Content, scratch: &Path) -> Result<SevenBit, CopyError> {
+    let mut survey = Survey::new(Goal::SevenBit, &content.header);
+    pieces(&content.body, |piece| {
+        survey.push(piece);
+        Ok(())
+    })?;
+    let Some(recoding) = survey.finish()? else {
+        // Nothing in it is above 127, whatever was declared.
+        return Ok(SevenBit {
+            content,
+            _scratch: None,
+        });
+    };
+    if content.body.len() > IN_MEMORY {
+        return copy_to_file(&content, recoding, scratch);
+    }
+    let (header, mut recoder) = Recoder::new(recoding, &content.header);
+    let mut body = Vec::new();
+    pieces(&content.body, |piece| {
+        recoder.push(piece, &mut body);
+        Ok(())
+    })?;
+    recoder.finish(&mut body);
+    Ok(SevenBit {
+        content: Content {
+            header: header.into(),
+            body: StoredBody::Memory(body.into()),
+        },
+        _scratch: None,
+    })
+}
+
+fn copy_to_file(
+    content: &Content,
+    recoding: Recoding,
+    scratch: &Path,
+) -> Result<SevenBit, CopyError> {
+    let (header, mut recoder) = Recoder::new(recoding, &content.header);
+    let (scratch, mut file) = Scratch::create(scratch)?;
+    let (mut out, mut octets) = (Vec::new(), 0);
+    let mut write = |out: &mut Vec<u8>| {
+        octets += out.len() as u64;
+        let written = file.write_all(out);
+        out.clear();
+        written
+    };
+    pieces(&content.body, |piece| {
+        recoder.push(piece, &mut out);
+        write(&mut out)
+    })?;
+    recoder.finish(&mut out);
+    write(&mut out)?;
+    Ok(SevenBit {
+        content: Content {
+            header: Bytes::from(header),
+            body: StoredBody::File {
+                path: scratch.0.clone(),
+                octets,
+            },
+        },
+        _scratch: Some(Arc::new(scratch)),
+    })
+}
+
+/// Hands a body over in pieces.
+fn pieces(body: &StoredBody, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut reader = body.open()?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(&piece[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A file that is of use to this process only, and not for long.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create(directory: &Path) -> io::Result<(Self, File)> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        let path = directory.join(ulid::Ulid::generate().to_string());
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok((Scratch(path), file))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind goes at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what a process before this one left behind.
+pub(super) fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        // Others' files are none of our business.
+        if name.to_string_lossy().parse::<ulid::Ulid>().is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
