@@ -10,6 +10,7 @@ mod doors;
 mod faults;
 mod framing;
 mod handoff;
+mod hop;
 mod house;
 mod long_lines;
 mod patience;

@@ -146,21 +146,31 @@ impl Client {
     pub fn reply(&mut self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         loop {
-            while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
-                let rest = self.unread.split_off(end + 2);
-                let line = std::mem::replace(&mut self.unread, rest);
-                let line = String::from_utf8_lossy(&line[..end]).into_owned();
-                let last = line.as_bytes().get(3) != Some(&b'-');
-                lines.push(line);
-                if last {
-                    return Ok(lines);
-                }
-            }
-            if self.read_some()? == 0 {
-                return Err(io::Error::new(
+            let line = self.line().map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     format!("closed instead of a reply, after {lines:?}"),
-                ));
+                ),
+                _ => error,
+            })?;
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            lines.push(line);
+            if last {
+                return Ok(lines);
+            }
+        }
+    }
+
+    /// One line without its CRLF.
+    pub fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
+                let rest = self.unread.split_off(end + 2);
+                let line = std::mem::replace(&mut self.unread, rest);
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if self.read_some()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }
