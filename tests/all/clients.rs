@@ -98,7 +98,7 @@ pub fn present(program: &str, there: bool) -> bool {
     if !there {
         assert!(env::var_os("CI").is_none(), "{program} is not installed");
         // Past the harness, which keeps what a test that succeeds prints to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
+        let _ = writeln!(std::io::stderr(), "NOT TESTED: {program} is not installed");
     }
     there
 }
@@ -115,6 +115,15 @@ pub fn answers(command: &mut Command) -> bool {
 fn tools() -> PathBuf {
     let place = env::var_os("GATEPOST_TOOLS").map(PathBuf::from);
     place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools"))
+}
+
+/// A Python that knows this module.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let import = format!("import {module}");
+    let here = tools().join("python/bin/python");
+    ["python3".into(), here]
+        .into_iter()
+        .find(|python| answers(Command::new(python).args(["-c", &import])))
 }
 
 pub fn script(name: &str) -> PathBuf {
@@ -269,10 +278,7 @@ fn smtplib_sends() {
 
 #[test]
 fn aiosmtplib_sends() {
-    let here = tools().join("python/bin/python");
-    let found = ["python3".into(), here]
-        .into_iter()
-        .find(|python| answers(Command::new(python).args(["-c", "import aiosmtplib"])));
+    let found = python_with("aiosmtplib");
     if !present("aiosmtplib", found.is_some()) {
         return;
     }

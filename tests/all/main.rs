@@ -14,6 +14,7 @@ mod hop;
 mod house;
 mod long_lines;
 mod patience;
+mod peers;
 mod reports;
 mod rights;
 mod running;

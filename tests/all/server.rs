@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gatepost::sasl::ScramClient;
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use tempfile::TempDir;
@@ -337,6 +338,28 @@ pub fn sign_in(client: &mut Client, name: &str, password: &str) -> String {
     let response = format!("\0{name}\0{password}");
     let encoded = data_encoding::BASE64.encode(response.as_bytes());
     client.ask(&format!("AUTH PLAIN {encoded}")).unwrap()
+}
+
+/// AUTH SCRAM-SHA-256, with the server's proof looked at; the last reply.
+pub fn sign_in_scram(client: &mut Client, name: &str, password: &str) -> String {
+    let encode = |message: &[u8]| data_encoding::BASE64.encode(message);
+    let decode = |reply: &str| {
+        let message = reply.strip_prefix("334 ")?;
+        Some(data_encoding::BASE64.decode(message.as_bytes()).unwrap())
+    };
+    let (mut scram, first) = ScramClient::start(name, &[7; 24]).unwrap();
+    let reply = client.ask(&format!("AUTH SCRAM-SHA-256 {}", encode(&first)));
+    let challenge = decode(&reply.unwrap()).expect("a challenge");
+    let derivation = scram.challenged(&challenge, &password.into()).unwrap();
+    let response = scram.derived(&derivation.run());
+    let reply = client.ask(&encode(&response)).unwrap();
+    match decode(&reply) {
+        None => reply,
+        Some(proof) => {
+            scram.verified(&proof).unwrap();
+            client.ask("").unwrap()
+        }
+    }
 }
 
 /// Hands `content` over in one transaction with DATA (dots are the caller's); the last reply.

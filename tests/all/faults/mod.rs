@@ -11,3 +11,5 @@ mod kill;
 mod power;
 mod random;
 mod start;
+
+pub use house::skip;

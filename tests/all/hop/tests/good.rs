@@ -3,7 +3,10 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::clients::{answers, present, script};
+use crate::{
+    clients::{answers, present, script},
+    server::sign_in_scram,
+};
 
 #[test]
 fn a_message_is_recorded_with_its_envelope_and_parameters() {
@@ -199,26 +202,9 @@ fn the_account_may_sign_in_by_each_mechanism_and_nobody_else() {
 #[test]
 fn scram_shows_no_password() {
     let hop = Hop::start(Behaviour::plain());
-    let encode = |text: &[u8]| data_encoding::BASE64.encode(text);
     for (password, code) in [(PASSWORD, "235"), ("wrong", "535")] {
         let mut client = greeted(&hop);
-        let (mut scram, first) = gatepost::sasl::ScramClient::start(NAME, &[7; 24]).unwrap();
-        let challenge = client
-            .ask(&format!("AUTH SCRAM-SHA-256 {}", encode(&first)))
-            .unwrap();
-        let challenge = data_encoding::BASE64
-            .decode(&challenge.as_bytes()[4..])
-            .unwrap();
-        let derivation = scram.challenged(&challenge, &password.into()).unwrap();
-        let last = scram.derived(&derivation.run());
-        let mut reply = client.ask(&encode(&last)).unwrap();
-        if password == PASSWORD {
-            let proof = data_encoding::BASE64
-                .decode(&reply.as_bytes()[4..])
-                .unwrap();
-            scram.verified(&proof).unwrap();
-            reply = client.ask("").unwrap();
-        }
+        let reply = sign_in_scram(&mut client, NAME, password);
         assert!(reply.starts_with(code), "{reply}");
     }
     for (connection, right) in hop.transcript().connections.iter().zip([true, false]) {

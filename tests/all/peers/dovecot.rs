@@ -1,0 +1,110 @@
+//! Dovecot's LMTP server, on a Unix socket and on a port, with three users.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    os::unix::{fs::chown, net::UnixStream},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{NOBODY, Process, directory, free_port, greets, installed, maildir};
+use crate::hop::Certificate;
+
+pub const BOB: &str = "bob@any.example";
+pub const CY: &str = "cy@any.example";
+/// Is taken at RCPT; the mail cannot be stored, which is said behind the content.
+pub const STUCK: &str = "stuck@any.example";
+
+/// A running Dovecot; it shows the good certificate of scripted hops behind STARTTLS.
+pub struct Dovecot {
+    pub lmtp: SocketAddr,
+    pub(super) process: Process,
+}
+
+impl Dovecot {
+    /// None, loudly, where it cannot be had.
+    pub fn start() -> Option<Dovecot> {
+        let lmtp = Path::new("/usr/lib/dovecot/lmtp");
+        if !installed("Dovecot", Command::new("dovecot").arg("--version"))
+            || !installed(
+                "Dovecot's LMTP server",
+                Command::new("test").arg("-x").arg(lmtp),
+            )
+        {
+            return None;
+        }
+        let lmtp = free_port();
+        let directory = directory("dovecot", &["run", "mail"]);
+        let here = directory.path();
+        chown(here.join("mail"), Some(NOBODY), Some(NOBODY)).unwrap();
+        let user = |name: &str, home: &Path| {
+            format!(
+                "{name}:{{PLAIN}}unused:{NOBODY}:{NOBODY}::{}::\n",
+                home.display()
+            )
+        };
+        let users = user(BOB, &here.join("mail").join(BOB))
+            + &user(CY, &here.join("mail").join(CY))
+            + &user(STUCK, Path::new("/proc/stuck"));
+        fs::write(here.join("users"), users).unwrap();
+        fs::write(here.join("dovecot.conf"), configuration(here, lmtp)).unwrap();
+        let path = here.join("dovecot.conf").display().to_string();
+        let dovecot = Path::new("dovecot");
+        let mut process = Process::start("Dovecot", directory, dovecot, &["-F", "-c", &path]);
+        process.wait("a port", |_| greets(TcpStream::connect(lmtp).ok()?));
+        process.wait("a socket", |process| {
+            greets(UnixStream::connect(process.path("lmtp")).ok()?)
+        });
+        Some(Dovecot { lmtp, process })
+    }
+
+    /// The Unix socket that speaks LMTP.
+    pub fn socket(&self) -> PathBuf {
+        self.process.path("lmtp")
+    }
+
+    /// What a user has got. It is there before Dovecot says so.
+    pub fn mail(&self, user: &str) -> Vec<String> {
+        maildir(&self.process.path("mail").join(user).join("Maildir"))
+    }
+}
+
+fn configuration(here: &Path, lmtp: SocketAddr) -> String {
+    let (certificate, key) = Certificate::Good.files();
+    format!(
+        r#"protocols = lmtp
+base_dir = {here}/run
+state_dir = {here}/run
+log_path = {here}/log
+listen = 127.0.0.1
+hostname = dovecot.example
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+mail_location = maildir:~/Maildir
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {here}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%u {here}/users
+}}
+service lmtp {{
+  unix_listener {here}/lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    address = {ip}
+    port = {port}
+  }}
+}}
+"#,
+        here = here.display(),
+        certificate = certificate.display(),
+        key = key.display(),
+        ip = lmtp.ip(),
+        port = lmtp.port(),
+    )
+}
