@@ -30,7 +30,7 @@ impl Postfix {
     pub fn start() -> Option<Postfix> {
         if !installed(
             "Postfix",
-            Command::new("postconf").args(["-h", "mail_version"]),
+            Command::new("postconf").args(["-d", "mail_version"]),
         ) || !installed("saslpasswd2", Command::new("saslpasswd2").arg("-v"))
         {
             return None;
