@@ -70,17 +70,20 @@ impl Dovecot {
     }
 }
 
+/// For 2.4 and for what was before it: the names of many settings differ.
 fn configuration(here: &Path, lmtp: SocketAddr) -> String {
+    let version = Command::new("dovecot").arg("--version").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let is_old = ["2.2.", "2.3."].iter().any(|old| version.starts_with(old));
     let (certificate, key) = Certificate::Good.files();
-    format!(
-        r#"protocols = lmtp
-base_dir = {here}/run
-state_dir = {here}/run
-log_path = {here}/log
-listen = 127.0.0.1
-hostname = dovecot.example
-ssl = yes
-ssl_cert = <{certificate}
+    let (certificate, key) = (certificate.display(), key.display());
+    let here = here.display();
+    let (first, listens, rest) = match is_old {
+        true => (
+            String::new(),
+            "address",
+            format!(
+                "ssl_cert = <{certificate}
 ssl_key = <{key}
 mail_location = maildir:~/Maildir
 passdb {{
@@ -90,20 +93,46 @@ passdb {{
 userdb {{
   driver = passwd-file
   args = username_format=%u {here}/users
+}}"
+            ),
+        ),
+        false => (
+            "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n".to_owned(),
+            "listen",
+            format!(
+                "ssl_server_cert_file = {certificate}
+ssl_server_key_file = {key}
+mail_driver = maildir
+mail_path = ~/Maildir
+auth_username_format = %{{user}}
+passdb passwd-file {{
+  passwd_file_path = {here}/users
 }}
+userdb passwd-file {{
+  passwd_file_path = {here}/users
+}}"
+            ),
+        ),
+    };
+    format!(
+        "{first}protocols = lmtp
+base_dir = {here}/run
+state_dir = {here}/run
+log_path = {here}/log
+listen = 127.0.0.1
+hostname = dovecot.example
+ssl = yes
+{rest}
 service lmtp {{
   unix_listener {here}/lmtp {{
     mode = 0666
   }}
   inet_listener lmtp {{
-    address = {ip}
+    {listens} = {ip}
     port = {port}
   }}
 }}
-"#,
-        here = here.display(),
-        certificate = certificate.display(),
-        key = key.display(),
+",
         ip = lmtp.ip(),
         port = lmtp.port(),
     )
