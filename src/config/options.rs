@@ -11,7 +11,7 @@ use crate::{
     accounts, client, deliver, intake, listener,
     policy::{
         retry::{Notices, Schedule},
-        routes::{LocalRecipients, Origin, Route, RouteTable, Transport},
+        routes::{DomainPattern, LocalRecipients, Origin, Route, RouteTable, Transport},
         throttle,
     },
     queue, session,
@@ -223,15 +223,14 @@ fn routes(config: &Config, wrong: &mut Wrong) -> Option<RouteTable> {
             complain(wrong, &at("name"), "is missing");
         }
         let mut domains = Vec::new();
-        for domain in route.domains.iter().filter(|domain| *domain != "*") {
-            match Domain::parse(domain) {
+        for domain in &route.domains {
+            match DomainPattern::parse(domain) {
                 Ok(domain) => domains.push(domain),
                 Err(error) => complain(wrong, &at("domains"), format!("\"{domain}\": {error}")),
             }
         }
         routes.push(Route {
             name: route.name.clone(),
-            is_default: route.domains.iter().any(|domain| domain == "*"),
             domains,
             origins: Vec::new(),
             transport: Transport::Maildir {
@@ -259,7 +258,7 @@ fn postmaster(config: &Config, routes: Option<&RouteTable>, wrong: &mut Wrong) -
     let named = config.routes.iter().flat_map(|route| &route.domains);
     let text = match (
         config.postmaster.as_str(),
-        named.clone().find(|name| *name != "*"),
+        named.clone().find(|name| !name.starts_with('*')),
     ) {
         ("", Some(domain)) => format!("postmaster@{domain}"),
         ("", None) => format!("postmaster@{}", config.hostname),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     envelope::{BodyType, QueueId},
-    policy::routes::{LocalRecipients, Route, Transport},
+    policy::routes::{DomainPattern, LocalRecipients, Route, Transport},
     smtp::{Mailbox, ReversePath},
     spool::{Content, StoredBody},
 };
@@ -94,9 +94,8 @@ fn attempt(body: StoredBody, addresses: &[&str]) -> Attempt {
             .collect(),
         route: Arc::new(Route {
             name: "ours".into(),
-            domains: Vec::new(),
+            domains: vec![DomainPattern::Any],
             origins: Vec::new(),
-            is_default: true,
             transport: Transport::Maildir {
                 path: "/unused/{address}".into(),
                 recipients: LocalRecipients::Any,

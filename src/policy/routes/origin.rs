@@ -1,5 +1,7 @@
 //! Whose mail it is: what a route or a credential may be chosen by, beside the recipient.
 
+use std::fmt;
+
 use crate::smtp::{Domain, Mailbox, ReversePath};
 
 /// Who hands a message over.
@@ -45,6 +47,16 @@ impl OriginPattern {
                 (sender.folded_key() == mailbox.folded_key()).then_some(2)
             }
             OriginPattern::Account(name) => (origin.account == Some(name)).then_some(3),
+        }
+    }
+}
+
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginPattern::Domain(domain) => write!(f, "{domain}"),
+            OriginPattern::Address(mailbox) => write!(f, "{mailbox}"),
+            OriginPattern::Account(name) => write!(f, "account {name}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How mail of a route travels, as far as it is decided before anybody is spoken to.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
@@ -109,6 +109,43 @@ impl fmt::Display for Place {
     }
 }
 
+/// How far a link may lead, as far as its name tells.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Whereabouts {
+    /// A Unix socket, a loopback address, or `localhost`.
+    ThisMachine,
+    /// An address of a private network (RFC 1918, RFC 4193) or of one link (RFC 3927, RFC 4291
+    /// §2.5.6).
+    PrivateNetwork,
+    /// Any other address, and every name: what it stands for may change.
+    Anywhere,
+}
+
+impl Place {
+    /// How far a link to it may lead; what decides whether it may do without TLS.
+    pub fn whereabouts(&self) -> Whereabouts {
+        let Place::Tcp { host, .. } = self else {
+            return Whereabouts::ThisMachine;
+        };
+        if host.eq_ignore_ascii_case("localhost") {
+            return Whereabouts::ThisMachine;
+        }
+        // An IPv4 address within an IPv6 one leads where the IPv4 address leads.
+        let Ok(address) = host.parse::<IpAddr>().map(|it| it.to_canonical()) else {
+            return Whereabouts::Anywhere;
+        };
+        let is_private = match address {
+            IpAddr::V4(address) => address.is_private() || address.is_link_local(),
+            IpAddr::V6(address) => address.is_unique_local() || address.is_unicast_link_local(),
+        };
+        match address.is_loopback() {
+            true => Whereabouts::ThisMachine,
+            false if is_private => Whereabouts::PrivateNetwork,
+            false => Whereabouts::Anywhere,
+        }
+    }
+}
+
 /// One host of a next hop.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Host {
@@ -181,5 +218,107 @@ impl Hop {
             .rev()
             .max_by_key(|(rank, _)| *rank)
             .map(|(_, credential)| credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_shows_that_a_host_is_near() {
+        use Whereabouts::{Anywhere, PrivateNetwork, ThisMachine};
+        for (host, whereabouts) in [
+            ("localhost", ThisMachine),
+            ("LocalHost", ThisMachine),
+            ("127.0.0.1", ThisMachine),
+            ("127.9.9.9", ThisMachine),
+            ("::1", ThisMachine),
+            ("::ffff:127.0.0.1", ThisMachine),
+            ("10.0.0.1", PrivateNetwork),
+            ("172.16.0.1", PrivateNetwork),
+            ("172.31.255.255", PrivateNetwork),
+            ("192.168.1.1", PrivateNetwork),
+            ("169.254.1.1", PrivateNetwork),
+            ("fe80::1", PrivateNetwork),
+            ("fd00::1", PrivateNetwork),
+            ("::ffff:10.0.0.1", PrivateNetwork),
+            ("172.32.0.1", Anywhere),
+            ("100.64.0.1", Anywhere),
+            ("192.0.2.1", Anywhere),
+            ("0.0.0.0", Anywhere),
+            ("2001:db8::1", Anywhere),
+            ("::ffff:192.0.2.1", Anywhere),
+            ("mail.example.org", Anywhere),
+            ("localhost.example.org", Anywhere),
+            ("10.0.0.1.example.org", Anywhere),
+        ] {
+            let place = Place::Tcp {
+                host: host.into(),
+                port: 25,
+            };
+            assert_eq!(place.whereabouts(), whereabouts, "{host}");
+        }
+        let socket = Place::Unix("/run/lmtp".into());
+        assert_eq!(socket.whereabouts(), ThisMachine);
+    }
+
+    #[test]
+    fn a_password_shows_in_no_debug_output() {
+        let credential = Credential {
+            origin: None,
+            name: "ann".into(),
+            password: Arc::new("tomtom".into()),
+        };
+        assert_eq!(
+            format!("{credential:?}"),
+            "Credential { origin: None, name: \"ann\", .. }"
+        );
+    }
+
+    #[test]
+    fn the_most_specific_credential_is_taken() {
+        let credential = |name: &str, origin| Credential {
+            origin,
+            name: name.into(),
+            password: Arc::default(),
+        };
+        let mailbox = |text: &str| crate::smtp::Mailbox::parse(text).unwrap();
+        let hop = Hop {
+            hosts: Vec::new(),
+            trust: Trust::System,
+            credentials: vec![
+                credential("all", None),
+                credential(
+                    "shop",
+                    Some(OriginPattern::Domain(
+                        crate::smtp::Domain::parse("shop.example").unwrap(),
+                    )),
+                ),
+                credential(
+                    "boss",
+                    Some(OriginPattern::Address(mailbox("boss@shop.example"))),
+                ),
+                credential("ann", Some(OriginPattern::Account("ann".into()))),
+            ],
+            connections: 1,
+            messages_per_connection: 1,
+            idle: Duration::ZERO,
+        };
+        for (sender, account, name) in [
+            ("x@other.example", None, "all"),
+            ("x@shop.example", None, "shop"),
+            ("BOSS@shop.example", None, "boss"),
+            ("boss@shop.example", Some("ann"), "ann"),
+            ("x@other.example", Some("bob"), "all"),
+        ] {
+            let sender = mailbox(sender);
+            let origin = crate::policy::routes::Origin {
+                sender: Some(&sender),
+                account,
+            };
+            let taken = hop.credential(&origin).map(|it| it.name.as_str());
+            assert_eq!(taken, Some(name), "{sender} {account:?}");
+        }
     }
 }

@@ -13,7 +13,10 @@ use super::memory::{Memory, State, content, locked};
 use crate::{
     deliver::{Attempt, Attempted, Standing},
     envelope::{Outcome, QueueId, Reporting, Status},
-    policy::routes::{Hop, LocalRecipients, Route, RouteTable, Transport, Trust},
+    policy::routes::{
+        DomainPattern, Encryption, Hop, Host, LocalRecipients, Place, Route, RouteTable, Transport,
+        Trust,
+    },
     queue::{
         Options, Queue, Surroundings,
         custody::{Arrivals, Carrier},
@@ -162,8 +165,7 @@ pub(super) struct World {
 pub(super) fn table(domains: &[&str]) -> RouteTable {
     let routes = domains.iter().map(|domain| Route {
         name: (*domain).into(),
-        domains: vec![Domain::parse(domain).unwrap()],
-        is_default: false,
+        domains: vec![DomainPattern::parse(domain).unwrap()],
         origins: Vec::new(),
         transport: Transport::Maildir {
             path: "/m/{address}".into(),
@@ -177,11 +179,15 @@ pub(super) fn table(domains: &[&str]) -> RouteTable {
 pub(super) fn relays(domains: &[&str]) -> Options {
     let routes = domains.iter().map(|domain| Route {
         name: (*domain).into(),
-        domains: vec![Domain::parse(domain).unwrap()],
-        is_default: false,
+        domains: vec![DomainPattern::parse(domain).unwrap()],
         origins: Vec::new(),
         transport: Transport::Relay(Hop {
-            hosts: Vec::new(),
+            hosts: vec![Host {
+                place: Place::Unix("/nowhere".into()),
+                encryption: Encryption::Plaintext,
+                order: 10,
+                weight: 1,
+            }],
             trust: Trust::System,
             credentials: Vec::new(),
             connections: 1_000,
