@@ -16,9 +16,9 @@ use serde_json::json;
 use super::answer::Answer;
 use crate::{
     admin::control::{self, Request},
-    config::{ConfigError, Finding, Level, Loaded, Recipients},
+    config::{ConfigError, Finding, Level, Loaded},
     listener::{Endpoint, Kind, Listeners},
-    policy::routes::Origin,
+    policy::routes::{LocalRecipients, Origin},
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
     store::{Store, StoreError},
@@ -29,12 +29,13 @@ use crate::{
 /// # Errors
 /// Standard output cannot be written to.
 pub async fn check(path: &Path, json: bool) -> Result<ExitCode> {
-    let mut findings = match Loaded::read(path) {
+    // What the files of passwords hold is looked at with the other files.
+    let mut findings = match Loaded::read_without_passwords(path) {
         Ok(loaded) => around(path, &loaded).await,
         Err(ConfigError(findings)) => findings,
     };
     findings.sort_by_key(|finding| (finding.line, finding.column));
-    let bad = findings.iter().any(|finding| finding.level == Level::Error);
+    let bad = errors(&findings).next().is_some();
     let mut answer = Answer {
         text: findings
             .iter()
@@ -55,14 +56,22 @@ pub async fn check(path: &Path, json: bool) -> Result<ExitCode> {
 /// In the order of a start: what root may be needed for, then what the service's user must do.
 async fn around(path: &Path, loaded: &Loaded) -> Vec<Finding> {
     let mut findings = certificates(loaded);
+    findings.extend(loaded.inspect_files());
     findings.extend(ports(loaded));
-    let known: Vec<String> = findings.iter().map(|finding| finding.key.clone()).collect();
-    let of_user = as_user(path, loaded).into_iter();
     // What root cannot read either was told already.
+    let known: Vec<String> = errors(&findings)
+        .map(|finding| finding.key.clone())
+        .collect();
+    let of_user = as_user(path, loaded).into_iter();
     findings.extend(of_user.filter(|finding| !known.contains(&finding.key)));
     findings.extend(data_dir(loaded));
     findings.extend(postmaster(loaded).await);
     findings
+}
+
+fn errors(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    let findings = findings.iter();
+    findings.filter(|finding| finding.level == Level::Error)
 }
 
 fn certificates(loaded: &Loaded) -> Vec<Finding> {
@@ -170,14 +179,15 @@ fn as_user(path: &Path, loaded: &Loaded) -> Vec<Finding> {
             );
         }
     }
-    let mut findings = Vec::new();
-    for pair in inspect_pairs(loaded, SystemTime::now()) {
-        if let Err(mut finding) = pair {
-            finding
-                .text
-                .push_str(&format!("; user {name} must be able to read it"));
-            findings.push(finding);
-        }
+    let pairs = inspect_pairs(loaded, SystemTime::now()).into_iter();
+    let files = loaded.inspect_files();
+    let mut findings: Vec<Finding> = pairs
+        .filter_map(Result::err)
+        .chain(errors(&files).cloned())
+        .collect();
+    for finding in &mut findings {
+        let text = &mut finding.text;
+        text.push_str(&format!("; user {name} must be able to read it"));
     }
     if let Err(error) = fs::File::open(path) {
         let text = format!(
@@ -221,16 +231,11 @@ fn data_dir(loaded: &Loaded) -> Vec<Finding> {
 /// Its route was looked at with the file; here is its mailbox.
 async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
     let postmaster = &loaded.options.session.postmaster;
-    let is_accounts = |name: &str| {
-        let mut routes = loaded.config.routes.iter();
-        routes.any(|route| route.name == name && route.recipients == Recipients::Accounts)
-    };
     let table = &loaded.options.queue.routes;
-    if !table
-        .lookup(postmaster, &Origin::default())
-        .is_some_and(|route| is_accounts(&route.name))
-    {
-        return Vec::new();
+    let route = table.lookup(postmaster, &Origin::default());
+    match route.map(|route| route.transport.recipients()) {
+        Some(LocalRecipients::Accounts) => {}
+        Some(LocalRecipients::Any) | None => return Vec::new(),
     }
     let path = loaded.config.data_dir.join(DATABASE);
     let (key, text, level) = match has_mailbox(&path, postmaster).await {

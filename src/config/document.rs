@@ -14,6 +14,15 @@ pub struct Document {
     places: HashMap<String, Range<usize>>,
 }
 
+/// The file is read by too many, and copied too often, to hold passwords.
+const NO_PASSWORDS: &str = "passwords do not stand in this file; put it alone into a file that \
+    only the server's user can read, and write password_file = \"/path/of/it\"";
+
+fn is_password(name: &str, known: &[&str]) -> bool {
+    let words = ["password", "passwd", "pass", "secret"];
+    known.contains(&"password_file") && words.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// The keys that a table may hold; tables in an array stand under the array's name.
 fn keys_of(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
@@ -29,6 +38,8 @@ fn keys_of(table: &str) -> Option<&'static [&'static str]> {
         }
         "intake" => Intake::KEYS,
         "routes" => Route::KEYS,
+        "routes.hosts" => HostTable::KEYS,
+        "routes.credentials" => RouteCredential::KEYS,
         "queue" => Queue::KEYS,
         "delivery" => Delivery::KEYS,
         "spool" => Spool::KEYS,
@@ -66,6 +77,7 @@ impl Document {
             self.places.insert(here.clone(), key.span());
             if !known.contains(&name) {
                 let text = match nearest(name, known) {
+                    _ if is_password(name, known) => NO_PASSWORDS.to_owned(),
                     Some(right) => format!("no such key; did you mean \"{right}\"?"),
                     None => format!("no such key; known here are {}", known.join(", ")),
                 };

@@ -1,9 +1,10 @@
 //! The annotated example, made from the fields' own descriptions.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{collections::HashSet, fmt::Write, path::PathBuf};
 
 use super::{
     fields::{Entry, Table},
+    routes::fits,
     schema::*,
 };
 
@@ -22,10 +23,44 @@ pub(super) fn sample() -> Config {
             domains: vec!["example.org".into()],
             transport: "maildir".into(),
             path: "/var/mail/{domain}/{local}".into(),
-            recipients: Recipients::Accounts,
+            ..Route::default()
         }],
         ..Config::default()
     }
+}
+
+/// Routes that the example shows without having them, each with what it is good for.
+pub(super) fn offers() -> [(&'static str, Route); 2] {
+    let smarthost = Route {
+        name: "smarthost".into(),
+        domains: vec!["*".into()],
+        transport: "relay".into(),
+        hosts: vec![RouteHost::Plain("smtp.provider.example:465".into())],
+        tls: Some(RouteTls::Implicit),
+        user: "example.org".into(),
+        password_file: "/etc/gatepost/smarthost.password".into(),
+        credentials: vec![RouteCredential {
+            senders: vec!["shop.example".into()],
+            user: "shop.example".into(),
+            password_file: "/etc/gatepost/shop.password".into(),
+            ..RouteCredential::default()
+        }],
+        ..Route::default()
+    };
+    let dovecot = Route {
+        name: "dovecot".into(),
+        domains: vec!["example.net".into()],
+        transport: "lmtp".into(),
+        hosts: vec![RouteHost::Plain("unix:/run/dovecot/lmtp".into())],
+        ..Route::default()
+    };
+    [
+        (
+            "A smarthost for all other mail. Take the \"#\" from the lines without a space behind it.",
+            smarthost,
+        ),
+        ("Mailboxes that another program keeps.", dovecot),
+    ]
 }
 
 /// The annotated configuration file with every key at its default.
@@ -44,9 +79,7 @@ pub fn example() -> String {
     for certificate in &sample.certificates {
         table(&mut text, "[[certificates]]", certificate);
     }
-    for route in &sample.routes {
-        table(&mut text, "[[routes]]", route);
-    }
+    routes(&mut text, &sample.routes);
     table(&mut text, "[limits]", &sample.limits);
     table(&mut text, "[timeouts]", &sample.timeouts);
     table(&mut text, "[auth]", &sample.auth);
@@ -81,12 +114,59 @@ fn table<T: Table>(text: &mut String, heading: &str, table: &T) {
     }
 }
 
+/// Those in force with all their keys, then the offers with what was not shown before them.
+fn routes(text: &mut String, routes: &[Route]) {
+    comment(text, Route::DOC);
+    let mut described = HashSet::new();
+    for route in routes {
+        text.push_str("[[routes]]\n\n");
+        for entry in entries(route) {
+            described.insert(entry.key);
+            write_entry(text, &entry);
+        }
+    }
+    let unset = Route::default().entries();
+    for (about, route) in offers() {
+        comment(text, about);
+        text.push_str("#[[routes]]\n\n");
+        for entry in entries(&route) {
+            let is_unset = unset
+                .iter()
+                .any(|it| it.key == entry.key && it.value == entry.value);
+            match described.insert(entry.key) {
+                true => comment(text, entry.doc),
+                false if is_unset => continue,
+                false => {}
+            }
+            write_value(text, "#", &entry);
+        }
+        for credential in &route.credentials {
+            comment(text, RouteCredential::DOC);
+            text.push_str("#[[routes.credentials]]\n\n");
+            for entry in credential.entries() {
+                comment(text, entry.doc);
+                write_value(text, "#", &entry);
+            }
+        }
+    }
+}
+
+/// The keys that mean something to this route; its credentials are tables of their own.
+fn entries(route: &Route) -> impl Iterator<Item = Entry> {
+    let entries = route.entries().into_iter();
+    entries.filter(|entry| entry.key != "credentials" && fits(&route.transport, entry.key))
+}
+
 fn write_entry(text: &mut String, entry: &Entry) {
     comment(text, entry.doc);
+    write_value(text, "", entry);
+}
+
+fn write_value(text: &mut String, mark: &str, entry: &Entry) {
     let value = entry.value.as_ref().map(ToString::to_string);
     // Writing to a String cannot fail.
     let _ = match value {
-        Some(value) => writeln!(text, "{} = {value}\n", entry.key),
+        Some(value) => writeln!(text, "{mark}{} = {value}\n", entry.key),
         None => writeln!(text, "# {} =\n", entry.key),
     };
 }

@@ -8,7 +8,10 @@ mod differences;
 mod document;
 mod example;
 mod fields;
+mod files;
 mod options;
+mod passwords;
+mod routes;
 mod schema;
 mod units;
 
@@ -17,9 +20,11 @@ use std::{fmt, path::Path};
 pub use differences::{differences, needs_restart};
 pub use example::example;
 pub use options::{Options, PortKind};
+use passwords::Passwords;
 pub use schema::{
-    Auth, BareNewline, Certificate, Config, Delivery, Http, Intake, Limits, Listeners, Log,
-    LogFormat, LongLines, Queue, Recipients, Route, Spool, Throttle, ThrottleLimit, Timeouts,
+    Auth, BareNewline, Certificate, Config, Delivery, HostTable, Http, Intake, Limits, Listeners,
+    Log, LogFormat, LongLines, Queue, Recipients, Route, RouteCredential, RouteHost, RouteTls,
+    Spool, Throttle, ThrottleLimit, Timeouts,
 };
 pub use units::{Octets, Span};
 
@@ -86,23 +91,25 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Reads `path`.
+    /// Reads `path`, and the passwords in the files that it names.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong, in the order of the file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Loaded::parse(&name, &text),
-            Err(error) => Err(ConfigError(vec![Finding {
-                file: name,
-                line: 0,
-                column: 0,
-                key: String::new(),
-                text: format!("cannot be read: {error}"),
-                level: Level::Error,
-            }])),
-        }
+        let (file, text) = text_of(path)?;
+        Loaded::parse(&file, &text)
+    }
+
+    /// Reads `path` for somebody who signs in nowhere: every password for a next hop is empty.
+    ///
+    /// Those files may be hidden from whoever asks, and systemd's credentials exist for the service
+    /// alone; what they hold is [`Loaded::inspect_files`]'s question.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`].
+    pub fn read_without_passwords(path: &Path) -> Result<Self, ConfigError> {
+        let (file, text) = text_of(path)?;
+        Loaded::parse_with(&file, &text, &Passwords::Leave)
     }
 
     /// Reads `text`, which is called `file` in findings.
@@ -110,10 +117,14 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::read`].
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        Loaded::parse_with(file, text, &Passwords::of_this_process())
+    }
+
+    fn parse_with(file: &str, text: &str, passwords: &Passwords) -> Result<Self, ConfigError> {
         let document = document::Document::read(file, text).map_err(ConfigError)?;
         let config: Config =
             toml::from_str(text).map_err(|error| ConfigError(vec![document.typed(&error)]))?;
-        let options = options::resolve(&config).map_err(|wrong| {
+        let options = options::resolve(&config, passwords).map_err(|wrong| {
             let mut findings: Vec<Finding> = wrong
                 .into_iter()
                 .map(|(key, text)| document.finding(&key, text, Level::Error))
@@ -128,9 +139,42 @@ impl Loaded {
         })
     }
 
+    /// Looks whether this process can use the files that routes name: passwords and authorities.
+    pub fn inspect_files(&self) -> Vec<Finding> {
+        files::inspect(self)
+    }
+
+    /// Whether all of those files can be used.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with each file that cannot.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let mut faults = self.inspect_files();
+        faults.retain(|finding| finding.level == Level::Error);
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError(faults)),
+        }
+    }
+
     /// A finding about `key`, with its place in the file where it stands there.
     pub fn finding(&self, key: &str, text: impl Into<String>, level: Level) -> Finding {
         self.document.finding(key, text.into(), level)
+    }
+}
+
+fn text_of(path: &Path) -> Result<(String, String), ConfigError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(ConfigError(vec![Finding {
+            file,
+            line: 0,
+            column: 0,
+            key: String::new(),
+            text: format!("cannot be read: {error}"),
+            level: Level::Error,
+        }])),
     }
 }
 

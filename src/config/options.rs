@@ -5,13 +5,17 @@ use std::{
     path::{Component, Path},
 };
 
-use super::bounds::bounds;
-use super::schema::{BareNewline, Config, LongLines, Recipients, ThrottleLimit};
+use super::{
+    bounds::bounds,
+    passwords::Passwords,
+    routes::routes,
+    schema::{BareNewline, Config, LongLines, ThrottleLimit},
+};
 use crate::{
     accounts, client, deliver, intake, listener,
     policy::{
         retry::{Notices, Schedule},
-        routes::{DomainPattern, LocalRecipients, Origin, Route, RouteTable, Transport},
+        routes::{DomainPattern, Origin, RouteTable, Transport},
         throttle,
     },
     queue, session,
@@ -49,11 +53,11 @@ pub struct Options {
 pub(super) type Wrong = Vec<(String, String)>;
 
 /// Fills the rooms' options, or says which keys are wrong and why.
-pub(super) fn resolve(config: &Config) -> Result<Options, Wrong> {
+pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options, Wrong> {
     let mut wrong = Wrong::new();
     bounds(config, &mut wrong);
     let hostname = hostname(config, &mut wrong);
-    let routes = routes(config, &mut wrong);
+    let routes = routes(config, passwords, &mut wrong);
     let postmaster = postmaster(config, routes.as_ref(), &mut wrong);
     let endpoints = endpoints(config, &mut wrong);
     let pairs = pairs(config, &mut wrong);
@@ -196,73 +200,13 @@ fn hostname(config: &Config, wrong: &mut Wrong) -> Option<Domain> {
     None
 }
 
-fn routes(config: &Config, wrong: &mut Wrong) -> Option<RouteTable> {
-    let before = wrong.len();
-    if config.routes.is_empty() {
-        complain(wrong, "routes", "no route: mail would have nowhere to go");
-    }
-    let mut routes = Vec::new();
-    for (n, route) in config.routes.iter().enumerate() {
-        let at = |key: &str| format!("routes.{n}.{key}");
-        match route.transport.as_str() {
-            "maildir" => {}
-            name @ ("lmtp" | "relay" | "mx" | "discard") => {
-                complain(
-                    wrong,
-                    &at("transport"),
-                    format!("\"{name}\" comes with a later version"),
-                );
-            }
-            name => complain(
-                wrong,
-                &at("transport"),
-                format!("\"{name}\" is unknown; here there is \"maildir\""),
-            ),
-        }
-        if route.name.is_empty() {
-            complain(wrong, &at("name"), "is missing");
-        }
-        let mut domains = Vec::new();
-        for domain in &route.domains {
-            match DomainPattern::parse(domain) {
-                Ok(domain) => domains.push(domain),
-                Err(error) => complain(wrong, &at("domains"), format!("\"{domain}\": {error}")),
-            }
-        }
-        routes.push(Route {
-            name: route.name.clone(),
-            domains,
-            origins: Vec::new(),
-            transport: Transport::Maildir {
-                path: route.path.clone(),
-                recipients: match route.recipients {
-                    Recipients::Accounts => LocalRecipients::Accounts,
-                    Recipients::Any => LocalRecipients::Any,
-                },
-            },
-        });
-        // One at a time, so that the finding names the route that is too much.
-        if wrong.len() == before
-            && let Err(error) = RouteTable::new(routes.clone())
-        {
-            complain(wrong, &format!("routes.{n}"), error.to_string());
-        }
-    }
-    if wrong.len() > before {
-        return None;
-    }
-    RouteTable::new(routes).ok()
-}
-
 fn postmaster(config: &Config, routes: Option<&RouteTable>, wrong: &mut Wrong) -> Option<Mailbox> {
-    let named = config.routes.iter().flat_map(|route| &route.domains);
-    let text = match (
-        config.postmaster.as_str(),
-        named.clone().find(|name| !name.starts_with('*')),
-    ) {
-        ("", Some(domain)) => format!("postmaster@{domain}"),
-        ("", None) => format!("postmaster@{}", config.hostname),
-        (address, _) => address.to_owned(),
+    let text = match config.postmaster.as_str() {
+        "" => {
+            let domain = routes.and_then(first_local_domain);
+            format!("postmaster@{}", domain.unwrap_or(&config.hostname))
+        }
+        address => address.to_owned(),
     };
     match Mailbox::parse(&text) {
         Ok(address) => {
@@ -275,11 +219,29 @@ fn postmaster(config: &Config, routes: Option<&RouteTable>, wrong: &mut Wrong) -
             }
             Some(address)
         }
+        // What is wrong with the host's own name was said there.
+        Err(_) if config.postmaster.is_empty() => None,
         Err(error) => {
             complain(wrong, "postmaster", error.to_string());
             None
         }
     }
+}
+
+/// Where a postmaster is looked for first: a smarthost's domains are other people's.
+fn first_local_domain(routes: &RouteTable) -> Option<&str> {
+    let routes = routes.routes().iter();
+    let local = routes.filter(|route| {
+        matches!(
+            route.transport,
+            Transport::Maildir { .. } | Transport::Lmtp { .. }
+        )
+    });
+    let mut domains = local.flat_map(|route| &route.domains);
+    domains.find_map(|domain| match domain {
+        DomainPattern::Exact(domain) => Some(domain.as_str()),
+        DomainPattern::Below(_) | DomainPattern::Any => None,
+    })
 }
 
 fn endpoints(config: &Config, wrong: &mut Wrong) -> Vec<listener::Endpoint> {
@@ -355,7 +317,7 @@ fn pairs(config: &Config, wrong: &mut Wrong) -> Vec<tls::PairFiles> {
 }
 
 /// Absolute and without steps upwards: the working directory of a service means nothing.
-fn is_plain(path: &Path) -> bool {
+pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 

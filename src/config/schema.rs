@@ -1,5 +1,7 @@
 //! Every key of the file, with its meaning and its default.
 
+mod routes;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,8 @@ use super::{
     fields::table,
     units::{Octets, Span},
 };
+
+pub use routes::{HostTable, Recipients, Route, RouteCredential, RouteHost, RouteTls};
 
 const fn seconds(n: u64) -> Span {
     Span(Duration::from_secs(n))
@@ -31,16 +35,6 @@ pub enum LongLines {
     Encode,
     /// The message is refused.
     Refuse,
-}
-
-/// Which recipients a local route takes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Recipients {
-    /// Addresses of accounts.
-    Accounts,
-    /// Every address.
-    Any,
 }
 
 /// How log lines are written.
@@ -67,7 +61,7 @@ table! {
         /// Name of this node in claims on queued mail. Needs a restart to change.
         node: String = "main".into(),
         /// Address that mail for `<Postmaster>` goes to; it must have a route and a mailbox.
-        /// Empty: postmaster@ the first domain of the first route.
+        /// Empty: postmaster@ the first domain with local mailboxes, or else @ this host.
         postmaster: String = String::new(),
         /// Shown to people whose programs ask for HELP; empty: the postmaster's address.
         contact: String = String::new(),
@@ -117,23 +111,6 @@ table! {
         key: PathBuf = PathBuf::new(),
         /// Serve this one to clients that name no known host; without a mark, the first.
         default: bool = false,
-    }
-}
-
-table! {
-    /// Where mail for some recipient domains goes; repeat the table for more. The route that names
-    /// the domain wins over "*".
-    Route {
-        /// Its name in logs and metrics.
-        name: String = String::new(),
-        /// Recipient domains; "*" for all that no route names.
-        domains: Vec<String> = Vec::new(),
-        /// How: "maildir". (lmtp, relay, mx and discard come with a later version.)
-        transport: String = "maildir".into(),
-        /// Maildir of a recipient: absolute, with {domain}, {local} or {address} filled in.
-        path: String = String::new(),
-        /// Who has a mailbox there: "accounts" (others are refused at RCPT) or "any".
-        recipients: Recipients = Recipients::Accounts,
     }
 }
 

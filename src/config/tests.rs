@@ -1,6 +1,10 @@
 //! Good and bad files, and the example.
 
-use super::{example::sample, fields::Table, *};
+use super::{
+    example::{offers, sample},
+    fields::Table,
+    *,
+};
 
 const LEAST: &str = r#"hostname = "mail.example.org"
 [[certificates]]
@@ -19,6 +23,23 @@ fn the_example_is_the_defaults() {
     assert_eq!(loaded.config, sample());
 }
 
+/// A newcomer who takes the marks away has what the lines say.
+#[test]
+fn the_routes_that_the_example_offers_are_good() {
+    let uncovered: String = example()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
+            Some(_) | None => format!("{line}\n"),
+        })
+        .collect();
+    let loaded = Loaded::parse_with("example", &uncovered, &Passwords::Leave)
+        .unwrap_or_else(|error| panic!("{error}\n{uncovered}"));
+    let mut expected = sample();
+    expected.routes.extend(offers().map(|(_, route)| route));
+    assert_eq!(loaded.config, expected);
+}
+
 #[test]
 fn every_key_is_in_the_example() {
     let text = example();
@@ -26,6 +47,7 @@ fn every_key_is_in_the_example() {
         Listeners::KEYS,
         Certificate::KEYS,
         Route::KEYS,
+        RouteCredential::KEYS,
         Limits::KEYS,
         Timeouts::KEYS,
         Auth::KEYS,
@@ -37,9 +59,13 @@ fn every_key_is_in_the_example() {
         Http::KEYS,
     ];
     for key in tables.concat() {
-        let line = format!("\n{key} = ");
-        let heading = format!("[auth.{key}]");
-        assert!(text.contains(&line) || text.contains(&heading), "{key}");
+        let places = [
+            format!("\n{key} = "),
+            format!("\n#{key} = "),
+            format!("[auth.{key}]"),
+            format!("[[routes.{key}]]"),
+        ];
+        assert!(places.iter().any(|place| text.contains(place)), "{key}");
     }
     for key in Config::KEYS {
         let places = [format!("\n{key} = "), format!("[{key}]")];

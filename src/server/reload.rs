@@ -29,6 +29,7 @@ impl Running {
             None => loaded.clone(),
         };
         check_pairs(&fresh)?;
+        fresh.check_files()?;
         let options = &fresh.options;
         let reachable = Reachable::new(options.queue.routes.clone(), Arc::clone(&self.accounts));
         check_postmaster(&reachable, &options.session.postmaster).await?;

@@ -66,6 +66,7 @@ impl Server {
 fn open_doors(loaded: &Loaded) -> Result<Doors> {
     let (config, options) = (&loaded.config, &loaded.options);
     check_pairs(loaded)?;
+    loaded.check_files()?;
     let tls = tls::Server::open(&options.pairs).context("failed to load the certificates")?;
     let listeners =
         Listeners::bind(&options.endpoints).map_err(|error| not_bound(loaded, &error))?;
@@ -74,6 +75,7 @@ fn open_doors(loaded: &Loaded) -> Result<Doors> {
         become_user(&config.user, &config.data_dir)?;
         // Else they could not be reloaded.
         check_pairs(loaded)
+            .and_then(|()| loaded.check_files())
             .with_context(|| format!("user {} must be able to read", config.user))?;
     }
     Ok(Doors {

@@ -214,6 +214,8 @@ async fn a_broken_new_configuration_leaves_the_whole_old_one_in_service() {
         + "[limits]\nrecipients = 200\n";
     let (_socket, address) = taken();
     let port = format!("submission = [\"{address}\"]");
+    let relay = "[[routes]]\nname = \"relay\"\ndomains = [\"*\"]\ntransport = \"relay\"\n\
+                 hosts = [\"a.example:465\"]\n";
     let cases = [
         (
             good.replace("recipients", "recipient"),
@@ -234,6 +236,16 @@ async fn a_broken_new_configuration_leaves_the_whole_old_one_in_service() {
             good.replace("submission = [\"127.0.0.1:0\"]", &port),
             "gatepost.toml:6:",
             "listeners.submission.0",
+        ),
+        (
+            format!("{good}{relay}user = \"u\"\npassword_file = \"/nowhere/password\"\n"),
+            "gatepost.toml:28:1",
+            "routes.1.password_file",
+        ),
+        (
+            format!("{good}{relay}ca = \"/nowhere/ca.pem\"\n"),
+            "gatepost.toml:27:1",
+            "routes.1.ca",
         ),
         (
             good.replace("[[routes]]", "[[routes"),

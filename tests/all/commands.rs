@@ -226,8 +226,8 @@ fn check_explains_mistakes_where_they_stand() {
         ),
         (
             "recipients = \"any\"",
-            "transport = \"lmtp\"",
-            &["transport", "lmtp"],
+            "transport = \"mx\"",
+            &["transport", "mx"],
         ),
         (
             "postmaster = \"alice@example.org\"",

@@ -1,0 +1,37 @@
+//! The files that routes name, as this process finds them.
+
+use std::fs::File;
+
+use super::{
+    Finding, Level, Loaded,
+    passwords::{PasswordError, credentials_directory},
+    routes::password_files,
+};
+
+/// What cannot be used is an error; what only the service can tell, or others can read, a warning.
+pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let directory = credentials_directory();
+    for (key, file) in password_files(&loaded.config) {
+        match file.read(directory.as_deref()) {
+            Ok(_) => {}
+            Err(error @ PasswordError::NoDirectory(_)) => {
+                let text = format!("not looked at: {error}");
+                findings.push(loaded.finding(&key, text, Level::Warning));
+            }
+            Err(error) => findings.push(loaded.finding(&key, error.to_string(), Level::Error)),
+        }
+        if let Some(text) = file.permission_warning() {
+            findings.push(loaded.finding(&key, text, Level::Warning));
+        }
+    }
+    for (n, route) in loaded.config.routes.iter().enumerate() {
+        if !route.ca.as_os_str().is_empty()
+            && let Err(error) = File::open(&route.ca)
+        {
+            let text = format!("{} cannot be read: {error}", route.ca.display());
+            findings.push(loaded.finding(&format!("routes.{n}.ca"), text, Level::Error));
+        }
+    }
+    findings
+}
