@@ -10,6 +10,7 @@ mod demo;
 pub mod dialogue;
 mod password;
 mod queue;
+mod route;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
@@ -64,6 +65,9 @@ enum Command {
     /// Look at mail in custody.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// See which way mail goes.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Print the version.
     Version,
 }
@@ -121,6 +125,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             let data_dir = as_service(&cli.config)?.config.data_dir;
             command.run(&data_dir.join(server::DATABASE)).await?
         }
+        Command::Route(command) => command.run(&cli.config).await?,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             Answer::done(
@@ -201,6 +206,12 @@ mod tests {
             ("user address add a@example.org *@example.org", true),
             ("queue list --json", true),
             ("queue list --limit 0", false),
+            ("route list --json", true),
+            (
+                "route test bob@example.net --from a@b.example --account ann",
+                true,
+            ),
+            ("route test", false),
             ("reload --json", true),
             ("frobnicate", false),
         ] {
