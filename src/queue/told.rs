@@ -35,24 +35,27 @@ pub(super) fn recipient(
         notify: recipient.notify,
         action,
         status: if expired { EXPIRED } else { status.code },
-        diagnostic: Some(match status.voice {
-            Voice::NextHop => Diagnostic::Reply(status.text.clone()),
-            Voice::Ours => Diagnostic::Own(status.text.clone()),
-        }),
+        diagnostic: match (status.voice, action) {
+            (Voice::NextHop, _) => Some(Diagnostic::Reply(status.text.clone())),
+            // Where a mailbox lies is nobody's business but the operator's.
+            (Voice::Ours, Action::Delivered) => None,
+            (Voice::Ours, _) => Some(Diagnostic::Own(status.text.clone())),
+        },
         remote_mta: link.and_then(remote),
         last_attempt: None,
     }
 }
 
-/// The host of a link, where it has a name or an address.
+/// The host of a link, where it was reached and has a name or an address.
 fn remote(link: &Link) -> Option<RemoteMta> {
+    let address = link.address?.ip();
     let literal = || match link.host.parse().ok()? {
         IpAddr::V4(address) => Domain::parse(&format!("[{address}]")).ok(),
         IpAddr::V6(address) => Domain::parse(&format!("[IPv6:{address}]")).ok(),
     };
     Some(RemoteMta {
         name: literal().or_else(|| Domain::parse(&link.host).ok())?,
-        address: link.address.map(|address| address.ip()),
+        address: Some(address),
         tls: link.tls.as_ref().map(|tls| tls.version),
     })
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     client::{Cause, Protocol, Timeouts},
     envelope::{Link, Outcome, Status},
-    policy::routes::{Credential, Hop, Host, Origin},
+    policy::routes::{Credential, Hop, Host, Origin, Place},
     smtp::Domain,
     spool::Try,
 };
@@ -275,8 +275,12 @@ impl Tour<'_> {
 
 /// Nothing is known of it but what the route says.
 fn link_to(host: &Host) -> Arc<Link> {
+    let name = match &host.place {
+        Place::Tcp { host, .. } => host.clone(),
+        Place::Unix(path) => path.display().to_string(),
+    };
     Arc::new(Link {
-        host: host.place.to_string().into(),
+        host: name.into(),
         address: None,
         tls: None,
     })
