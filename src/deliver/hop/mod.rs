@@ -151,6 +151,9 @@ impl Tour<'_> {
                     Err(failure) => return self.not_open(host, &failure),
                 },
             };
+            let origin = if was_kept { "kept" } else { "opened" };
+            metrics::counter!("gatepost_hop_connections_total", "route_kind" => self.attempt.route.transport.kind(), "origin" => origin)
+                .increment(1);
             for suspect in &suspects {
                 self.hops.backoff.answered(suspect);
             }

@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{memory::*, world::*};
-use crate::{queue::Options, spool::Next};
+use crate::{queue::Options, smtp::Mailbox, spool::Next};
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_finishes_what_is_under_way_and_releases_the_rest() {
@@ -76,7 +76,11 @@ fn life(custody: &Arc<Memory>, millis: u64) -> Vec<Tried> {
         .build();
     let runtime = runtime.unwrap();
     let hops = runtime.block_on(async {
-        let slow = always(|| Reaction::Hang(Duration::from_millis(3)));
+        // Every third recipient is refused, for good.
+        let slow: Script = Box::new(|_, recipient| match recipient.number % 3 {
+            0 => Reaction::RefuseLate(Duration::from_millis(3)),
+            _ => Reaction::Hang(Duration::from_millis(3)),
+        });
         let few = Options {
             attempts: 3,
             ..options()
@@ -101,21 +105,31 @@ proptest! {
         for number in 0..20 {
             let due = State::Due(SystemTime::UNIX_EPOCH);
             let received_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-            custody.add(&id(number), &["u@a.example", "u@b.example"], received_at, due);
+            let addresses = ["u@a.example", "u@b.example", "v@a.example", "v@b.example"];
+            custody.add(&id(number), &addresses, received_at, due);
         }
+        *locked(&custody.sender) = Some(Mailbox::parse("alice@ours.example").unwrap());
         let mut seen = Vec::new();
         for millis in &kills {
             seen.extend(life(&custody, *millis));
         }
         seen.extend(life(&custody, 10_000));
-        prop_assert!(custody.all(State::Delivered));
+        let ended = |state| custody.states().into_iter().filter(|it| *it == state).count();
+        prop_assert_eq!((ended(State::Delivered), ended(State::GivenUp)), (60, 20));
         let counts = deliveries(&seen);
-        prop_assert_eq!(counts.len(), 40);
+        prop_assert_eq!(counts.len(), 60);
         // Three attempts and one commit may be under way when the process dies.
         let twice: usize = counts.values().map(|count| count - 1).sum();
         prop_assert!(twice <= 6 * kills.len(), "{} duplicates in {} kills", twice, kills.len());
         let records = locked(&custody.records);
         let done = records.iter().filter(|record| record.next == Next::Done).count();
-        prop_assert_eq!(done, 40);
+        prop_assert_eq!(done, 80);
+        // Whoever was refused is told of once: the report is recorded with the end that it tells of.
+        let reports = locked(&custody.reports);
+        let told: usize = reports
+            .iter()
+            .map(|report| String::from_utf8_lossy(&report.body).matches("Final-Recipient:").count())
+            .sum();
+        prop_assert_eq!(told, 20);
     }
 }
