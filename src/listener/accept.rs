@@ -8,20 +8,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Desk, Kind,
-    desk::Place,
-    driver::{Driver, Surroundings},
-    hangup::Hangup,
-    link::Link,
-    seats::{Limits, Phase},
-    secure::{Failure, handshake},
-};
-use crate::{
-    envelope::Moment,
-    session::{self, Channel, Session},
-    tls,
-};
+use super::{Desk, Kind, connection::Visit, seats::Phase};
+use crate::session;
 
 /// One listening socket's work.
 pub(super) struct Entrance {
@@ -95,16 +83,16 @@ impl Entrance {
         };
         // Replies are batched by us; the kernel has nothing to gain by waiting.
         let _ = tcp.set_nodelay(true);
-        let work = connection(
-            self.kind,
-            Arc::clone(&self.desk),
+        let visit = Visit {
+            kind: self.kind,
+            desk: Arc::clone(&self.desk),
             limits,
             place,
-            self.stop.clone(),
+            stop: self.stop.clone(),
             tcp,
             peer,
-        );
-        self.tracker.spawn(Box::pin(work));
+        };
+        self.tracker.spawn(Box::pin(visit.run()));
     }
 
     /// 421 where the client reads plain text; on 465 a close is all that costs nothing.
@@ -118,90 +106,6 @@ impl Entrance {
             let _ = rustix::net::send(tcp, &out, rustix::net::SendFlags::NOSIGNAL);
         }
     }
-}
-
-/// One connection from its seat to its end.
-async fn connection(
-    kind: Kind,
-    desk: Arc<Desk>,
-    limits: Arc<Limits>,
-    place: Place,
-    stop: CancellationToken,
-    tcp: TcpStream,
-    peer: SocketAddr,
-) {
-    let start = Instant::now();
-    let seat = place.seat;
-    let acceptor = desk.tls.acceptor().clone();
-    let options = desk.session_options.load_full();
-    let (link, channel) = match kind {
-        Kind::StartTls => (Link::Plain(tcp, Vec::new()), Channel::Plain),
-        Kind::Implicit => {
-            let work = Box::pin(handshake(tcp, &acceptor, &place, limits.handshake));
-            let done = tokio::select! {
-                () = stop.cancelled() => return,
-                done = work => done,
-            };
-            let secured = done.and_then(|stream| {
-                let facts = tls::facts(stream.get_ref().1)
-                    .ok_or_else(|| Failure::Other("no facts".to_owned()))?;
-                Ok((stream, facts))
-            });
-            match secured {
-                Ok((stream, facts)) => {
-                    place.advance(&limits, Phase::Unproven);
-                    (Link::Secure(stream), Channel::Secure(facts))
-                }
-                Err(failure) => {
-                    tracing::info!(
-                        session = seat, %peer, port = kind.name(), result = failure.label(),
-                        detail = %failure, "handshake failed"
-                    );
-                    return;
-                }
-            }
-        }
-    };
-    metrics::counter!("gatepost_sessions_total", "port" => kind.name()).increment(1);
-    let machine = Session::new(channel, options, Moment(start.elapsed()));
-    let around = Surroundings {
-        desk,
-        acceptor,
-        limits,
-        place,
-        peer,
-        stop,
-    };
-    let (cause, machine, messages) =
-        Box::pin(Driver::new(around, machine, link, start).run()).await;
-    report(seat, peer, kind, &machine, messages, start, &cause);
-}
-
-fn report(
-    seat: u64,
-    peer: SocketAddr,
-    kind: Kind,
-    machine: &Session,
-    messages: u32,
-    start: Instant,
-    cause: &Hangup,
-) {
-    let tls = machine.tls();
-    let seconds = start.elapsed().as_secs_f32();
-    tracing::info!(
-        session = seat,
-        %peer,
-        port = kind.name(),
-        account = machine.identity().map(|by| &*by.name),
-        client_name = machine.client_name(),
-        tls = tls.map(|tls| tracing::field::display(tls.version)),
-        suite = tls.map(|tls| tls.suite),
-        group = tls.and_then(|tls| tls.group),
-        messages,
-        seconds,
-        %cause,
-        "session ended"
-    );
 }
 
 /// The connection was gone before we took it; the next one is not harmed.

@@ -9,6 +9,7 @@
 
 mod accept;
 mod bind;
+mod connection;
 mod desk;
 mod driver;
 mod hangup;

@@ -1,0 +1,120 @@
+//! One connection from its seat to its line in the log.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpStream, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Desk, Kind,
+    desk::Place,
+    driver::{Driver, Surroundings},
+    hangup::Hangup,
+    link::Link,
+    seats::{Limits, Phase},
+    secure::{Failure, handshake},
+};
+use crate::{
+    envelope::Moment,
+    session::{Channel, Session},
+    tls,
+};
+
+/// One connection, seated.
+pub(super) struct Visit {
+    pub kind: Kind,
+    pub desk: Arc<Desk>,
+    pub limits: Arc<Limits>,
+    pub place: Place,
+    /// The server is stopping.
+    pub stop: CancellationToken,
+    pub tcp: TcpStream,
+    pub peer: SocketAddr,
+}
+
+impl Visit {
+    /// From the first octet to the end.
+    pub async fn run(self) {
+        let Visit {
+            kind,
+            desk,
+            limits,
+            place,
+            stop,
+            tcp,
+            peer,
+        } = self;
+        let start = Instant::now();
+        let seat = place.seat;
+        let acceptor = desk.tls.acceptor().clone();
+        let options = desk.session_options.load_full();
+        let (link, channel) = match kind {
+            Kind::StartTls => (Link::Plain(tcp, Vec::new()), Channel::Plain),
+            Kind::Implicit => {
+                let work = Box::pin(handshake(tcp, &acceptor, &place, limits.handshake));
+                let done = tokio::select! {
+                    () = stop.cancelled() => return,
+                    done = work => done,
+                };
+                let secured = done.and_then(|stream| {
+                    let facts = tls::facts(stream.get_ref().1)
+                        .ok_or_else(|| Failure::Other("no facts".to_owned()))?;
+                    Ok((stream, facts))
+                });
+                match secured {
+                    Ok((stream, facts)) => {
+                        place.advance(&limits, Phase::Unproven);
+                        (Link::Secure(stream), Channel::Secure(facts))
+                    }
+                    Err(failure) => {
+                        tracing::info!(
+                            session = seat, %peer, port = kind.name(), result = failure.label(),
+                            detail = %failure, "handshake failed"
+                        );
+                        return;
+                    }
+                }
+            }
+        };
+        metrics::counter!("gatepost_sessions_total", "port" => kind.name()).increment(1);
+        let machine = Session::new(channel, options, Moment(start.elapsed()));
+        let around = Surroundings {
+            desk,
+            acceptor,
+            limits,
+            place,
+            peer,
+            stop,
+        };
+        let (cause, machine, messages) =
+            Box::pin(Driver::new(around, machine, link, start).run()).await;
+        report(seat, peer, kind, &machine, messages, start, &cause);
+    }
+}
+
+fn report(
+    seat: u64,
+    peer: SocketAddr,
+    kind: Kind,
+    machine: &Session,
+    messages: u32,
+    start: Instant,
+    cause: &Hangup,
+) {
+    let tls = machine.tls();
+    let seconds = start.elapsed().as_secs_f32();
+    tracing::info!(
+        session = seat,
+        %peer,
+        port = kind.name(),
+        account = machine.identity().map(|by| &*by.name),
+        client_name = machine.client_name(),
+        tls = tls.map(|tls| tracing::field::display(tls.version)),
+        suite = tls.map(|tls| tls.suite),
+        group = tls.and_then(|tls| tls.group),
+        messages,
+        seconds,
+        %cause,
+        "session ended"
+    );
+}
