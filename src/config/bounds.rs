@@ -52,6 +52,7 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
     let second = Duration::from_secs(1);
     for (key, value) in [
         ("timeouts.handshake", t.handshake),
+        ("timeouts.proxy_header", t.proxy_header),
         ("timeouts.idle", t.idle),
         ("timeouts.line", t.line),
         ("timeouts.data", t.data),

@@ -37,6 +37,8 @@ pub struct Options {
     pub session: session::Options,
     /// Connections.
     pub connections: listener::Limits,
+    /// Whose connections begin with a header.
+    pub proxies: listener::Proxies,
     /// Sign-ins.
     pub accounts: accounts::Options,
     /// Messages on their way in.
@@ -60,6 +62,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
     let routes = routes(config, passwords, &mut wrong);
     let postmaster = postmaster(config, routes.as_ref(), &mut wrong);
     let endpoints = endpoints(config, &mut wrong);
+    let proxies = networks("listeners.proxy", &config.listeners.proxy, &mut wrong);
     let pairs = pairs(config, &mut wrong);
     let accounts = accounts(config, &mut wrong);
     let (Some(hostname), Some(routes), Some(postmaster), true) =
@@ -108,6 +111,10 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             handshake: timeouts.handshake.0,
             write: timeouts.write.0,
             finish: timeouts.shutdown.0,
+        },
+        proxies: listener::Proxies {
+            networks: proxies,
+            header: timeouts.proxy_header.0,
         },
         accounts,
         intake: intake::Options {
@@ -279,6 +286,17 @@ fn endpoints(config: &Config, wrong: &mut Wrong) -> Vec<listener::Endpoint> {
     endpoints
 }
 
+fn networks(key: &str, listed: &[String], wrong: &mut Wrong) -> Vec<throttle::Network> {
+    let mut networks = Vec::new();
+    for (n, network) in listed.iter().enumerate() {
+        match network.parse::<throttle::Network>() {
+            Ok(network) => networks.push(network),
+            Err(error) => complain(wrong, &format!("{key}.{n}"), error.to_string()),
+        }
+    }
+    networks
+}
+
 fn pairs(config: &Config, wrong: &mut Wrong) -> Vec<tls::PairFiles> {
     if config.certificates.is_empty() {
         complain(wrong, "certificates", "no certificate: TLS is all there is");
@@ -328,20 +346,7 @@ fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
         hour: limit.hour,
         day: limit.day,
     };
-    let mut exempt = Vec::new();
-    for (n, network) in auth.throttle.exempt.iter().enumerate() {
-        match network.parse() {
-            Ok(network) => exempt.push(network),
-            Err(error) => {
-                let error: throttle::NetworkError = error;
-                complain(
-                    wrong,
-                    &format!("auth.throttle.exempt.{n}"),
-                    error.to_string(),
-                );
-            }
-        }
-    }
+    let exempt = networks("auth.throttle.exempt", &auth.throttle.exempt, wrong);
     let options = accounts::Options {
         argon2_memory_kib: u32::try_from(auth.argon2_memory.0 / 1024).unwrap_or(u32::MAX),
         argon2_iterations: auth.argon2_iterations,

@@ -99,6 +99,10 @@ table! {
         submissions: Vec<SocketAddr> = vec![([0, 0, 0, 0], 465).into(), (std::net::Ipv6Addr::UNSPECIFIED, 465).into()],
         /// STARTTLS before anything else (submission, RFC 6409).
         submission: Vec<SocketAddr> = vec![([0, 0, 0, 0], 587).into(), (std::net::Ipv6Addr::UNSPECIFIED, 587).into()],
+        /// Networks of proxies, such as "10.0.0.0/8" or "2001:db8::/32". A connection from them must
+        /// begin with a header of HAProxy's PROXY protocol, version 1 or 2, before TLS and before the
+        /// greeting; the client that it names counts as the peer. From elsewhere none is read.
+        proxy: Vec<String> = Vec::new(),
     }
 }
 
@@ -131,7 +135,8 @@ table! {
         sessions: usize = 10_000,
         /// Connections at once from one IPv4 address or IPv6 /64.
         sessions_per_address: usize = 100,
-        /// TLS handshakes at once; the oldest gives way to the newest.
+        /// TLS handshakes at once, and as many proxies' connections whose header is still to come; the
+        /// oldest gives way to the newest.
         handshakes: usize = 512,
         /// Messages in one session.
         messages: u32 = 1000,
@@ -149,6 +154,8 @@ table! {
     Timeouts {
         /// For a TLS handshake.
         handshake: Span = seconds(10),
+        /// For the header of a proxy (`listeners.proxy`), from the start of its connection.
+        proxy_header: Span = seconds(10),
         /// For the next command (RFC 5321 section 4.5.3.2.7 asks for five minutes).
         idle: Span = seconds(300),
         /// From the first octet of a command line to its last.

@@ -83,6 +83,16 @@ fn the_least_file_is_enough() {
     assert_eq!(loaded.options.endpoints.len(), 4);
 }
 
+#[test]
+fn nobody_is_a_proxy_who_is_not_listed() {
+    let proxies = Loaded::parse("f", LEAST).unwrap().options.proxies;
+    assert!(proxies.networks.is_empty());
+    let listed = format!("{LEAST}[listeners]\nproxy = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n");
+    let proxies = Loaded::parse("f", &listed).unwrap().options.proxies;
+    let shown: Vec<_> = proxies.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "2001:db8::/32"]);
+}
+
 /// S1, S32.
 #[test]
 fn a_stranger_gets_no_more_time_and_room_than_decided() {
@@ -90,6 +100,7 @@ fn a_stranger_gets_no_more_time_and_room_than_decided() {
     assert_eq!(options.intake.header_octets, 100 << 10);
     assert_eq!(options.intake.header_fields, 1000);
     assert_eq!(options.connections.handshake.as_secs(), 10);
+    assert_eq!(options.proxies.header.as_secs(), 10);
     assert_eq!(options.session.idle.as_secs(), 300);
     assert_eq!(options.session.line.as_secs(), 60);
     assert_eq!(options.session.data_rate, 500);
@@ -156,6 +167,18 @@ fn mistakes_are_explained_with_their_place() {
             11,
             "listeners.submission.0",
             "too",
+        ),
+        (
+            "[listeners]\nproxy = [\"10.0.0.0/8\", \"10.0.0.0/33\"]\n",
+            10,
+            "listeners.proxy.1",
+            "192.0.2.0/24",
+        ),
+        (
+            "[timeouts]\nproxy_header = \"0s\"\n",
+            10,
+            "timeouts.proxy_header",
+            "1s",
         ),
         (
             "[[routes]]\nname = \"b\"\ndomains = [\"*\"]\ntransport = \"mx\"\n",

@@ -8,8 +8,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Desk, Kind, connection::Visit, seats::Phase};
-use crate::session;
+use super::{
+    Desk, Kind,
+    connection::{Visit, first_phase, turn_away},
+};
 
 /// One listening socket's work.
 pub(super) struct Entrance {
@@ -68,43 +70,34 @@ impl Entrance {
     }
 
     fn welcome(&self, tcp: TcpStream, peer: SocketAddr) {
-        let port = self.kind.name();
-        metrics::counter!("gatepost_connections_total", "port" => port).increment(1);
-        let limits = self.desk.limits.load_full();
-        let phase = match self.kind {
-            Kind::Implicit => Phase::Handshake,
-            Kind::StartTls => Phase::Clear,
+        let (kind, desk) = (self.kind, &self.desk);
+        metrics::counter!("gatepost_connections_total", "port" => kind.name()).increment(1);
+        let limits = desk.limits.load_full();
+        let proxies = desk.proxies.load();
+        let header = proxies.includes(peer.ip()).then_some(proxies.header);
+        let admitted = match header {
+            Some(_) => desk.house.admit_unnamed(&limits),
+            None => desk.house.admit(&limits, peer.ip(), first_phase(kind)),
         };
-        let Some(place) = self.desk.house.admit(&limits, peer.ip(), phase) else {
-            metrics::counter!("gatepost_connections_refused_total", "port" => port).increment(1);
-            tracing::debug!(%peer, port, "too many connections");
-            self.turn_away(&tcp);
+        let Some(place) = admitted else {
+            turn_away(kind, desk, &tcp, peer);
             return;
         };
         // Replies are batched by us; the kernel has nothing to gain by waiting.
         let _ = tcp.set_nodelay(true);
         let visit = Visit {
-            kind: self.kind,
-            desk: Arc::clone(&self.desk),
+            kind,
+            desk: Arc::clone(desk),
             limits,
             place,
             stop: self.stop.clone(),
             tcp,
             peer,
         };
-        self.tracker.spawn(Box::pin(visit.run()));
-    }
-
-    /// 421 where the client reads plain text; on 465 a close is all that costs nothing.
-    fn turn_away(&self, tcp: &TcpStream) {
-        if self.kind == Kind::StartTls {
-            let mut out = Vec::new();
-            session::too_many_connections(&self.desk.session_options.load().hostname)
-                .write(&mut out);
-            // A fresh socket takes this much at once or is broken. The runtime's own write would
-            // first wait to hear that it may.
-            let _ = rustix::net::send(tcp, &out, rustix::net::SendFlags::NOSIGNAL);
-        }
+        match header {
+            Some(limit) => self.tracker.spawn(Box::pin(visit.run_behind_proxy(limit))),
+            None => self.tracker.spawn(Box::pin(visit.run())),
+        };
     }
 }
 

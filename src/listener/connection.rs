@@ -1,6 +1,6 @@
 //! One connection from its seat to its line in the log.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -11,12 +11,13 @@ use super::{
     driver::{Driver, Surroundings},
     hangup::Hangup,
     link::Link,
+    proxy::{self, Source},
     seats::{Limits, Phase},
     secure::{Failure, handshake},
 };
 use crate::{
     envelope::Moment,
-    session::{Channel, Session},
+    session::{self, Channel, Session},
     tls,
 };
 
@@ -33,7 +34,33 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// From the first octet to the end.
+    /// From the proxy's header to the end; whoever stands behind the proxy is the peer from then on.
+    pub async fn run_behind_proxy(mut self, header_limit: Duration) {
+        let read = Box::pin(proxy::read(&mut self.tcp, &self.place, header_limit));
+        let source = tokio::select! {
+            () = self.stop.cancelled() => return,
+            source = read => source,
+        };
+        match source {
+            Ok(Source::Client(address)) => self.peer = address,
+            Ok(Source::Peer) => {}
+            Err(failure) => {
+                tracing::info!(
+                    session = self.place.seat, peer = %self.peer, port = self.kind.name(),
+                    result = failure.label(), detail = %failure, "proxy header refused"
+                );
+                return;
+            }
+        }
+        let (phase, ip) = (first_phase(self.kind), self.peer.ip());
+        match self.place.name(&self.limits, ip, phase) {
+            Some(place) => self.place = place,
+            None => return turn_away(self.kind, &self.desk, &self.tcp, self.peer),
+        }
+        Box::pin(self.run()).await;
+    }
+
+    /// From the client's first octet to the end.
     pub async fn run(self) {
         let Visit {
             kind,
@@ -89,6 +116,28 @@ impl Visit {
         let (cause, machine, messages) =
             Box::pin(Driver::new(around, machine, link, start).run()).await;
         report(seat, peer, kind, &machine, messages, start, &cause);
+    }
+}
+
+/// How a connection begins once it is known whose it is.
+pub(super) fn first_phase(kind: Kind) -> Phase {
+    match kind {
+        Kind::Implicit => Phase::Handshake,
+        Kind::StartTls => Phase::Clear,
+    }
+}
+
+/// 421 where the client reads plain text; on 465 a close is all that costs nothing.
+pub(super) fn turn_away(kind: Kind, desk: &Desk, tcp: &TcpStream, peer: SocketAddr) {
+    let port = kind.name();
+    metrics::counter!("gatepost_connections_refused_total", "port" => port).increment(1);
+    tracing::debug!(%peer, port, "too many connections");
+    if kind == Kind::StartTls {
+        let mut out = Vec::new();
+        session::too_many_connections(&desk.session_options.load().hostname).write(&mut out);
+        // A fresh socket takes this much at once or is broken. The runtime's own write would
+        // first wait to hear that it may.
+        let _ = rustix::net::send(tcp, &out, rustix::net::SendFlags::NOSIGNAL);
     }
 }
 

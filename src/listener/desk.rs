@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RecipientCheck,
+    Proxies, RecipientCheck,
     seats::{Admission, Limits, Phase, Seats},
 };
 use crate::{
@@ -33,6 +33,8 @@ pub struct Desk {
     pub session_options: ArcSwap<session::Options>,
     /// Bounds of connections to come.
     pub limits: ArcSwap<Limits>,
+    /// Proxies of connections to come.
+    pub proxies: ArcSwap<Proxies>,
     pub(super) house: Arc<House>,
 }
 
@@ -45,6 +47,7 @@ impl Desk {
         tls: Arc<tls::Server>,
         session_options: session::Options,
         limits: Limits,
+        proxies: Proxies,
     ) -> Arc<Self> {
         Arc::new(Desk {
             accounts,
@@ -53,6 +56,7 @@ impl Desk {
             tls,
             session_options: ArcSwap::from_pointee(session_options),
             limits: ArcSwap::from_pointee(limits),
+            proxies: ArcSwap::from_pointee(proxies),
             house: Arc::new(House::new()),
         })
     }
@@ -78,8 +82,23 @@ impl House {
 
     /// Takes a seat and ends the connection that gives way for it; `None` where there is no room.
     pub fn admit(self: &Arc<Self>, limits: &Limits, peer: IpAddr, phase: Phase) -> Option<Place> {
+        self.seat(|book, shed| book.admit(limits, peer, phase, shed))
+    }
+
+    /// The same for a connection whose proxy has yet to tell its client's address.
+    pub fn admit_unnamed(self: &Arc<Self>, limits: &Limits) -> Option<Place> {
+        self.seat(|book, shed| book.admit_unnamed(limits, shed))
+    }
+
+    fn seat(
+        self: &Arc<Self>,
+        admit: impl FnOnce(
+            &mut Seats<CancellationToken>,
+            CancellationToken,
+        ) -> Admission<CancellationToken>,
+    ) -> Option<Place> {
         let shed = CancellationToken::new();
-        match self.book().admit(limits, peer, phase, shed.clone()) {
+        match admit(&mut self.book(), shed.clone()) {
             Admission::Seated { seat, gives_way } => {
                 if let Some(other) = gives_way {
                     other.cancel();
@@ -105,6 +124,21 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Notes whose connection it is, and that it goes on in `phase`; `None`, with the seat given
+    /// back, where that address has its share.
+    pub fn name(self, limits: &Limits, peer: IpAddr, phase: Phase) -> Option<Place> {
+        let admission = self.house.book().name(limits, self.seat, peer, phase);
+        match admission {
+            Admission::Seated { gives_way, .. } => {
+                if let Some(other) = gives_way {
+                    other.cancel();
+                }
+                Some(self)
+            }
+            Admission::AddressFull | Admission::HouseFull => None,
+        }
+    }
+
     pub fn advance(&self, limits: &Limits, phase: Phase) {
         if let Some(other) = self.house.book().advance(limits, self.seat, phase) {
             other.cancel();

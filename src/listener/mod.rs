@@ -2,7 +2,8 @@
 //!
 //! The room moves octets and carries questions to those who can answer; it decides nothing about
 //! mail and never learns how a message travels on. Speaks RFC 8314 (implicit TLS) and RFC 3207
-//! (STARTTLS) on the wire; every word of SMTP is the session's.
+//! (STARTTLS) on the wire, and HAProxy's PROXY protocol with listed proxies; every word of SMTP is
+//! the session's.
 //!
 //! When the house is full the oldest connection that has proved nothing gives up its seat: a flood
 //! of silent or guessing connections pushes out itself, never those who signed in (S32, S33).
@@ -14,6 +15,7 @@ mod desk;
 mod driver;
 mod hangup;
 mod link;
+mod proxy;
 mod seats;
 mod secure;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod tests;
 
 pub use bind::{BindError, Endpoint, Kind, Listeners, Serving};
 pub use desk::Desk;
+pub use proxy::Proxies;
 pub use seats::Limits;
 
 use std::{future::Future, pin::Pin};

@@ -13,7 +13,7 @@ pub struct Limits {
     pub sessions: usize,
     /// Connections at once from one IPv4 address or IPv6 /64.
     pub per_address: usize,
-    /// Handshakes under way at once.
+    /// Handshakes under way at once, and as many headers of proxies.
     pub handshakes: usize,
     /// From the start of a handshake to its end.
     pub handshake: Duration,
@@ -39,6 +39,8 @@ impl Default for Limits {
 /// How far a connection has come; later ones are worth more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
+    /// Behind a proxy that has not said yet for whom: counted for no address.
+    Unnamed,
     /// In a TLS handshake.
     Handshake,
     /// Talking in the clear: STARTTLS is still to come.
@@ -61,7 +63,8 @@ pub(super) enum Admission<H> {
 }
 
 struct Seat<H> {
-    network: IpAddr,
+    /// Not known while unnamed.
+    network: Option<IpAddr>,
     phase: Phase,
     handle: H,
 }
@@ -70,6 +73,7 @@ struct Seat<H> {
 pub(super) struct Seats<H> {
     next: u64,
     seats: HashMap<u64, Seat<H>>,
+    unnamed: BTreeMap<u64, ()>,
     handshakes: BTreeMap<u64, ()>,
     clear: BTreeMap<u64, ()>,
     unproven: BTreeMap<u64, ()>,
@@ -81,6 +85,7 @@ impl<H> Seats<H> {
         Seats {
             next: 0,
             seats: HashMap::new(),
+            unnamed: BTreeMap::new(),
             handshakes: BTreeMap::new(),
             clear: BTreeMap::new(),
             unproven: BTreeMap::new(),
@@ -97,21 +102,56 @@ impl<H> Seats<H> {
         handle: H,
     ) -> Admission<H> {
         let network = network(peer);
-        if self.networks.get(&network).copied().unwrap_or(0) >= limits.per_address {
+        if self.is_full(limits, network) {
             return Admission::AddressFull;
         }
-        let mut gives_way = None;
-        if self.seats.len() >= limits.sessions {
+        self.sit(limits, Some(network), phase, handle)
+    }
+
+    /// Takes a seat for a newcomer whose address its proxy has yet to tell.
+    pub fn admit_unnamed(&mut self, limits: &Limits, handle: H) -> Admission<H> {
+        self.sit(limits, None, Phase::Unnamed, handle)
+    }
+
+    /// Notes from where a newcomer is that sat down unnamed, and that it goes on in `phase`. Where
+    /// its address has its share it stays unnamed, and is to leave.
+    pub fn name(&mut self, limits: &Limits, seat: u64, peer: IpAddr, phase: Phase) -> Admission<H> {
+        let network = network(peer);
+        if self.is_full(limits, network) {
+            return Admission::AddressFull;
+        }
+        if let Some(entry) = self.seats.get_mut(&seat) {
+            entry.network = Some(network);
+            *self.networks.entry(network).or_default() += 1;
+        }
+        let gives_way = self.advance(limits, seat, phase);
+        Admission::Seated { seat, gives_way }
+    }
+
+    fn is_full(&self, limits: &Limits, network: IpAddr) -> bool {
+        self.networks.get(&network).copied().unwrap_or(0) >= limits.per_address
+    }
+
+    fn sit(
+        &mut self,
+        limits: &Limits,
+        network: Option<IpAddr>,
+        phase: Phase,
+        handle: H,
+    ) -> Admission<H> {
+        let gives_way = if self.seats.len() >= limits.sessions {
             let Some(oldest) = self.oldest_of_the_crowd() else {
                 return Admission::HouseFull;
             };
-            gives_way = self.leave(oldest);
-        } else if phase == Phase::Handshake {
-            gives_way = self.room_for_handshake(limits);
-        }
+            self.leave(oldest)
+        } else {
+            self.room_for(limits, phase)
+        };
         let seat = self.next;
         self.next += 1;
-        *self.networks.entry(network).or_default() += 1;
+        if let Some(network) = network {
+            *self.networks.entry(network).or_default() += 1;
+        }
         self.list(phase).map(|list| list.insert(seat, ()));
         self.seats.insert(
             seat,
@@ -130,11 +170,7 @@ impl<H> Seats<H> {
         if old == phase {
             return None;
         }
-        let gives_way = if phase == Phase::Handshake {
-            self.room_for_handshake(limits)
-        } else {
-            None
-        };
+        let gives_way = self.room_for(limits, phase);
         self.list(old).map(|list| list.remove(&seat));
         self.list(phase).map(|list| list.insert(seat, ()));
         if let Some(entry) = self.seats.get_mut(&seat) {
@@ -147,10 +183,12 @@ impl<H> Seats<H> {
     pub fn leave(&mut self, seat: u64) -> Option<H> {
         let entry = self.seats.remove(&seat)?;
         self.list(entry.phase).map(|list| list.remove(&seat));
-        if let Some(count) = self.networks.get_mut(&entry.network) {
+        if let Some(network) = entry.network
+            && let Some(count) = self.networks.get_mut(&network)
+        {
             *count -= 1;
             if *count == 0 {
-                self.networks.remove(&entry.network);
+                self.networks.remove(&network);
             }
         }
         Some(entry.handle)
@@ -161,11 +199,17 @@ impl<H> Seats<H> {
         self.seats.len()
     }
 
-    fn room_for_handshake(&mut self, limits: &Limits) -> Option<H> {
-        if self.handshakes.len() < limits.handshakes {
+    /// Takes the seat of the oldest in a phase that has its fill.
+    fn room_for(&mut self, limits: &Limits, phase: Phase) -> Option<H> {
+        let crowd = match phase {
+            Phase::Unnamed => &self.unnamed,
+            Phase::Handshake => &self.handshakes,
+            Phase::Clear | Phase::Unproven | Phase::SignedIn => return None,
+        };
+        if crowd.len() < limits.handshakes {
             return None;
         }
-        let oldest = self.handshakes.first_key_value().map(|(seat, ())| *seat)?;
+        let oldest = crowd.first_key_value().map(|(seat, ())| *seat)?;
         self.leave(oldest)
     }
 
@@ -173,13 +217,14 @@ impl<H> Seats<H> {
     /// are most of them. So a flood of one kind drives out its own, and a newcomer, who passes
     /// through every kind on the way to its sign-in, is nowhere the first.
     fn oldest_of_the_crowd(&self) -> Option<u64> {
-        let crowds = [&self.unproven, &self.clear, &self.handshakes];
+        let crowds = [&self.unproven, &self.clear, &self.handshakes, &self.unnamed];
         let largest = crowds.into_iter().max_by_key(|crowd| crowd.len())?;
         largest.first_key_value().map(|(seat, ())| *seat)
     }
 
     fn list(&mut self, phase: Phase) -> Option<&mut BTreeMap<u64, ()>> {
         match phase {
+            Phase::Unnamed => Some(&mut self.unnamed),
             Phase::Handshake => Some(&mut self.handshakes),
             Phase::Clear => Some(&mut self.clear),
             Phase::Unproven => Some(&mut self.unproven),
@@ -242,9 +287,13 @@ mod tests {
     /// S33: whatever a flood is made of, the newcomer comes through all the way.
     #[test]
     fn a_flood_of_any_kind_drives_out_its_own() {
-        for kind in [Phase::Handshake, Phase::Clear, Phase::Unproven] {
+        use Phase::{Clear, Handshake, Unnamed, Unproven};
+        for kind in [Unnamed, Handshake, Clear, Unproven] {
             let (limits, mut book) = (limits(5, 100, 100), Seats::new());
-            let flood = |book: &mut Seats<_>| seated(book.admit(&limits, peer(1), kind, "flood")).1;
+            let flood = |book: &mut Seats<_>| match kind {
+                Unnamed => seated(book.admit_unnamed(&limits, "flood")).1,
+                _ => seated(book.admit(&limits, peer(1), kind, "flood")).1,
+            };
             for _ in 0..20 {
                 flood(&mut book);
             }
@@ -309,5 +358,50 @@ mod tests {
         }
         assert_eq!((book.len(), book.networks.len()), (0, 0));
         assert!(book.unproven.is_empty() && book.clear.is_empty() && book.handshakes.is_empty());
+    }
+
+    /// Behind a proxy a connection counts for its client's address, and for nobody's until then.
+    #[test]
+    fn a_client_behind_a_proxy_gets_its_own_share() {
+        let (limits, mut book) = (limits(100, 1, 100), Seats::new());
+        let mut seats = Vec::new();
+        for (last, welcome) in [(1, true), (2, true), (1, false), (3, true)] {
+            let (seat, gone) = seated(book.admit_unnamed(&limits, "x"));
+            assert_eq!((gone, book.unnamed.len()), (None, 1));
+            let named = book.name(&limits, seat, peer(last), Phase::Clear);
+            assert_eq!(matches!(named, Admission::Seated { .. }), welcome, "{last}");
+            assert_eq!(book.unnamed.len(), usize::from(!welcome));
+            match welcome {
+                true => seats.push(seat),
+                false => drop(book.leave(seat)),
+            }
+        }
+        let direct = book.admit(&limits, peer(3), Phase::Clear, "x");
+        assert!(matches!(direct, Admission::AddressFull));
+        for seat in seats {
+            assert!(book.leave(seat).is_some());
+        }
+        assert_eq!((book.len(), book.networks.len()), (0, 0));
+    }
+
+    /// A proxy that never says for whom it connects drives out its own connections, and one that
+    /// lost its seat meanwhile is counted for nobody.
+    #[test]
+    fn connections_without_a_name_shed_their_oldest() {
+        let (limits, mut book) = (limits(100, 100, 2), Seats::new());
+        seated(book.admit(&limits, peer(1), Phase::Handshake, "client"));
+        let (a, _) = seated(book.admit_unnamed(&limits, "a"));
+        let (b, _) = seated(book.admit_unnamed(&limits, "b"));
+        assert_eq!(seated(book.admit_unnamed(&limits, "c")).1, Some("a"));
+        let name = |book: &mut Seats<_>, seat, last| {
+            seated(book.name(&limits, seat, peer(last), Phase::Handshake)).1
+        };
+        assert_eq!(name(&mut book, a, 2), None);
+        assert_eq!(book.networks.get(&peer(2)), None);
+        assert_eq!(name(&mut book, b, 3), None);
+        let (d, gone) = seated(book.admit_unnamed(&limits, "d"));
+        assert_eq!(gone, None);
+        assert_eq!(name(&mut book, d, 4), Some("client"));
+        assert_eq!(book.len(), 3);
     }
 }

@@ -72,5 +72,6 @@ impl Running {
         self.queue.reload(options.queue);
         self.desk.session_options.store(Arc::new(options.session));
         self.desk.limits.store(Arc::new(options.connections));
+        self.desk.proxies.store(Arc::new(options.proxies));
     }
 }

@@ -175,6 +175,7 @@ async fn serve(
         Arc::clone(&doors.tls),
         options.session,
         options.connections,
+        options.proxies,
     );
     let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
     background.spawn(Arc::clone(&doors.tls).watch(stop_hands.clone()));
