@@ -15,6 +15,7 @@ mod house;
 mod long_lines;
 mod patience;
 mod peers;
+mod proxy;
 mod reports;
 mod rights;
 mod running;

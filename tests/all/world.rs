@@ -29,6 +29,8 @@ impl Settings {
     /// Short waits for nothing, cheap hashes, guesses from this machine not counted.
     pub fn new() -> Settings {
         Settings(Vec::new())
+            .with("listeners", "submissions = [\"127.0.0.1:0\"]")
+            .with("listeners", "submission = [\"127.0.0.1:0\"]")
             .with("limits", "message_size = 100000")
             .with("limits", "recipients = 100")
             .with("limits", "errors = 25")
@@ -64,9 +66,7 @@ data_dir = "{here}/data"
 postmaster = "{ALICE}"
 {top}
 [listeners]
-submissions = ["127.0.0.1:0"]
-submission = ["127.0.0.1:0"]
-
+{listeners}
 [[certificates]]
 cert = "{here}/certs/cert.pem"
 key = "{here}/certs/key.pem"
@@ -90,6 +90,7 @@ listen = ["{http}"]
 level = "debug"
 "#,
         top = settings.table(""),
+        listeners = settings.table("listeners"),
         more = settings.table("certificates"),
     );
     for table in [
