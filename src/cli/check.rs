@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
+use clap::Args;
 use nix::unistd::{Uid, User};
 use serde_json::json;
 
@@ -17,21 +18,29 @@ use super::answer::Answer;
 use crate::{
     admin::control::{self, Request},
     config::{ConfigError, Finding, Level, Loaded},
-    listener::{Endpoint, Kind, Listeners},
+    listener::{Activated, Endpoint, Kind, Listeners},
     policy::routes::{LocalRecipients, Origin},
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
     store::{Store, StoreError},
 };
 
+/// Settings of the check.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Do not try the ports: sockets will be passed in, or the start will tell.
+    #[arg(long)]
+    no_ports: bool,
+}
+
 /// Prints all findings; fails where one would keep the server from starting.
 ///
 /// # Errors
 /// Standard output cannot be written to.
-pub async fn check(path: &Path, json: bool) -> Result<ExitCode> {
+pub async fn check(path: &Path, settings: &Check, json: bool) -> Result<ExitCode> {
     // What the files of passwords hold is looked at with the other files.
     let mut findings = match Loaded::read_without_passwords(path) {
-        Ok(loaded) => around(path, &loaded).await,
+        Ok(loaded) => around(path, &loaded, settings).await,
         Err(ConfigError(findings)) => findings,
     };
     findings.sort_by_key(|finding| (finding.line, finding.column));
@@ -54,10 +63,12 @@ pub async fn check(path: &Path, json: bool) -> Result<ExitCode> {
 }
 
 /// In the order of a start: what root may be needed for, then what the service's user must do.
-async fn around(path: &Path, loaded: &Loaded) -> Vec<Finding> {
+async fn around(path: &Path, loaded: &Loaded, settings: &Check) -> Vec<Finding> {
     let mut findings = certificates(loaded);
     findings.extend(loaded.inspect_files());
-    findings.extend(ports(loaded));
+    if !settings.no_ports {
+        findings.extend(ports(loaded));
+    }
     // What root cannot read either was told already.
     let known: Vec<String> = errors(&findings)
         .map(|finding| finding.key.clone())
@@ -142,7 +153,7 @@ fn cannot_listen(address: SocketAddr) -> Option<(String, Level)> {
         address,
         kind: Kind::Implicit,
     };
-    let error = Listeners::bind(&[endpoint]).err()?;
+    let error = Listeners::open(&[endpoint], Activated::default()).err()?;
     Some(match error.source.kind() {
         std::io::ErrorKind::PermissionDenied => (
             format!("{error}; whether the port is free was not tried, root would know"),

@@ -52,7 +52,7 @@ enum Command {
     /// Show it working on this machine, without configuration or privileges.
     Demo(demo::Demo),
     /// Look for mistakes in the configuration and around it.
-    Check,
+    Check(check::Check),
     /// Help with writing the configuration file.
     #[command(subcommand, name = "config")]
     Configuration(Configuration),
@@ -113,7 +113,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             demo.run().await?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Check => return check::check(&cli.config, cli.json).await,
+        Command::Check(settings) => return check::check(&cli.config, &settings, cli.json).await,
         Command::Configuration(Configuration::Example) => {
             answer::print(&config::example())?;
             return Ok(ExitCode::SUCCESS);

@@ -8,11 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::Loaded,
+    listener::Activated,
     server::{Running, Server, logging, raise_descriptor_limit},
 };
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(path: PathBuf) -> Result<()> {
+    let activated = Activated::from_environment()?;
     let loaded = Loaded::read(&path)?;
     logging::start(loaded.config.log.format, &loaded.config.log.level);
     raise_descriptor_limit();
@@ -25,7 +27,7 @@ pub async fn serve(path: PathBuf) -> Result<()> {
         signal(SignalKind::interrupt())?,
         signal(SignalKind::hangup())?,
     );
-    let running = Server::start(loaded, Some(path)).await?;
+    let running = Server::start_on(activated, loaded, Some(path)).await?;
     tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
     loop {
         tokio::select! {

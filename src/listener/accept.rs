@@ -70,6 +70,8 @@ impl Entrance {
     }
 
     fn welcome(&self, tcp: TcpStream, peer: SocketAddr) {
+        // A socket passed in may take both families; IPv4 is IPv4 there too.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let (kind, desk) = (self.kind, &self.desk);
         metrics::counter!("gatepost_connections_total", "port" => kind.name()).increment(1);
         let limits = desk.limits.load_full();

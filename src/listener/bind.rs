@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Desk, accept};
+use super::{Activated, Desk, accept};
 
 /// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -51,34 +51,32 @@ pub struct BindError {
 
 struct Bound {
     endpoint: Endpoint,
+    /// Its number where it was passed in.
+    passed: Option<usize>,
     local: SocketAddr,
     socket: TcpListener,
 }
 
 /// Bound sockets that nobody serves yet. Connections already queue at them.
-pub struct Listeners(Vec<Bound>);
+pub struct Listeners {
+    bound: Vec<Bound>,
+    activated: Activated,
+}
 
 impl Listeners {
-    /// Binds all of them or none. Must run inside the runtime.
+    /// Binds all of them or none, but for those that a socket was passed in for. Must run inside the
+    /// runtime.
     ///
     /// # Errors
     /// [`BindError`] for the first address that cannot be had.
-    pub fn bind(endpoints: &[Endpoint]) -> Result<Self, BindError> {
-        endpoints
-            .iter()
-            .map(|endpoint| {
-                bind(*endpoint).map_err(|source| BindError {
-                    address: endpoint.address,
-                    source,
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Listeners)
+    pub fn open(endpoints: &[Endpoint], activated: Activated) -> Result<Self, BindError> {
+        let bound = open(endpoints, &activated, &[])?;
+        Ok(Listeners { bound, activated })
     }
 
     /// The addresses in fact listened on, in the order given.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.0.iter().map(|bound| bound.local).collect()
+        self.bound.iter().map(|bound| bound.local).collect()
     }
 
     /// Accepts until `stop` is cancelled, which also asks every session to end. Tasks run in
@@ -88,15 +86,17 @@ impl Listeners {
             desk,
             stop,
             tracker,
+            activated: self.activated,
             open: Vec::new(),
         };
-        serving.start(self.0);
+        serving.start(self.bound);
         serving
     }
 }
 
 struct Open {
     endpoint: Endpoint,
+    passed: Option<usize>,
     local: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -107,6 +107,7 @@ pub struct Serving {
     desk: Arc<Desk>,
     stop: CancellationToken,
     tracker: TaskTracker,
+    activated: Activated,
     open: Vec<Open>,
 }
 
@@ -133,7 +134,12 @@ impl Serving {
             .filter(|wanted| !self.open.iter().any(|open| open.endpoint == **wanted))
             .copied()
             .collect();
-        let bound = Listeners::bind(&new)?;
+        let kept = self
+            .open
+            .iter()
+            .filter(|open| endpoints.contains(&open.endpoint));
+        let in_use: Vec<usize> = kept.filter_map(|open| open.passed).collect();
+        let bound = open(&new, &self.activated, &in_use)?;
         self.open.retain(|open| {
             let wanted = endpoints.contains(&open.endpoint);
             if !wanted {
@@ -141,13 +147,18 @@ impl Serving {
             }
             wanted
         });
-        self.start(bound.0);
+        self.start(bound);
+        let in_use: Vec<usize> = self.open.iter().filter_map(|open| open.passed).collect();
+        for address in self.activated.idle(&in_use) {
+            tracing::warn!(%address, "socket passed in is not served, connections wait there");
+        }
         Ok(())
     }
 
     fn start(&mut self, bound: Vec<Bound>) {
         for Bound {
             endpoint,
+            passed,
             local,
             socket,
         } in bound
@@ -161,9 +172,13 @@ impl Serving {
                 tracker: self.tracker.clone(),
             };
             let task = self.tracker.spawn(entrance.serve(socket));
-            tracing::info!(address = %local, service = endpoint.kind.name(), "listening");
+            tracing::info!(
+                address = %local, service = endpoint.kind.name(), passed_in = passed.map(|_| true),
+                "listening"
+            );
             self.open.push(Open {
                 endpoint,
+                passed,
                 local,
                 stop,
                 task,
@@ -172,8 +187,32 @@ impl Serving {
     }
 }
 
-fn bind(endpoint: Endpoint) -> io::Result<Bound> {
-    let address = endpoint.address;
+fn open(
+    endpoints: &[Endpoint],
+    activated: &Activated,
+    in_use: &[usize],
+) -> Result<Vec<Bound>, BindError> {
+    let given = activated.assign(endpoints, in_use);
+    let open = |(endpoint, passed): (&Endpoint, Option<usize>)| {
+        let address = endpoint.address;
+        let socket = match passed {
+            Some(number) => activated.open(number),
+            None => bind(address),
+        };
+        let bound = socket.and_then(|socket| {
+            Ok(Bound {
+                endpoint: *endpoint,
+                passed,
+                local: socket.local_addr()?,
+                socket,
+            })
+        });
+        bound.map_err(|source| BindError { address, source })
+    };
+    endpoints.iter().zip(given).map(open).collect()
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -187,12 +226,7 @@ fn bind(endpoint: Endpoint) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    let socket = TcpListener::from_std(socket.into())?;
-    Ok(Bound {
-        endpoint,
-        local: socket.local_addr()?,
-        socket,
-    })
+    TcpListener::from_std(socket.into())
 }
 
 #[cfg(test)]
@@ -206,10 +240,11 @@ mod tests {
             address,
             kind: Kind::Implicit,
         };
-        let listeners = Listeners::bind(&[endpoint(any), endpoint(any)]).unwrap();
+        let open_own = |endpoints: &[Endpoint]| Listeners::open(endpoints, Activated::default());
+        let listeners = open_own(&[endpoint(any), endpoint(any)]).unwrap();
         let addresses = listeners.local_addrs();
         assert!(addresses.iter().all(|address| address.port() != 0));
-        let taken = Listeners::bind(&[endpoint(any), endpoint(addresses[0])]);
+        let taken = open_own(&[endpoint(any), endpoint(addresses[0])]);
         assert_eq!(taken.err().map(|e| e.address), Some(addresses[0]));
     }
 }

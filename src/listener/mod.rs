@@ -9,6 +9,7 @@
 //! of silent or guessing connections pushes out itself, never those who signed in (S32, S33).
 
 mod accept;
+mod activation;
 mod bind;
 mod connection;
 mod desk;
@@ -21,6 +22,7 @@ mod secure;
 #[cfg(test)]
 mod tests;
 
+pub use activation::{Activated, ActivationError};
 pub use bind::{BindError, Endpoint, Kind, Listeners, Serving};
 pub use desk::Desk;
 pub use proxy::Proxies;

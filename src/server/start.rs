@@ -13,7 +13,7 @@ use crate::{
     config::{ConfigError, Level, Loaded},
     deliver::Deliver,
     intake::Intake,
-    listener::{BindError, Desk, Endpoint, Kind, Listeners, RecipientCheck},
+    listener::{Activated, BindError, Desk, Endpoint, Kind, Listeners, RecipientCheck},
     policy::routes::Origin,
     queue::Queue,
     session::RecipientVerdict,
@@ -48,7 +48,19 @@ impl Server {
     /// # Errors
     /// The first thing that cannot be had; nothing is left running then.
     pub async fn start(loaded: Loaded, file: Option<PathBuf>) -> Result<Arc<Running>> {
-        let doors = open_doors(&loaded)?;
+        Server::start_on(Activated::default(), loaded, file).await
+    }
+
+    /// The same with sockets that were passed in.
+    ///
+    /// # Errors
+    /// As [`Server::start`], and where one of them has no endpoint.
+    pub async fn start_on(
+        activated: Activated,
+        loaded: Loaded,
+        file: Option<PathBuf>,
+    ) -> Result<Arc<Running>> {
+        let doors = open_doors(&loaded, activated)?;
         let path = loaded.config.data_dir.join(DATABASE);
         let store = Store::open(&path)
             .await
@@ -63,13 +75,20 @@ impl Server {
     }
 }
 
-fn open_doors(loaded: &Loaded) -> Result<Doors> {
+fn open_doors(loaded: &Loaded, activated: Activated) -> Result<Doors> {
     let (config, options) = (&loaded.config, &loaded.options);
     check_pairs(loaded)?;
     loaded.check_files()?;
     let tls = tls::Server::open(&options.pairs).context("failed to load the certificates")?;
-    let listeners =
-        Listeners::bind(&options.endpoints).map_err(|error| not_bound(loaded, &error))?;
+    activated.check(&options.endpoints).map_err(|error| {
+        ConfigError(vec![loaded.finding(
+            "listeners",
+            error.to_string(),
+            Level::Error,
+        )])
+    })?;
+    let listeners = Listeners::open(&options.endpoints, activated)
+        .map_err(|error| not_bound(loaded, &error))?;
     let http = admin::http::bind(&config.http.listen)?;
     if !config.user.is_empty() {
         become_user(&config.user, &config.data_dir)?;

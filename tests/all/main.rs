@@ -1,5 +1,6 @@
 //! Tests from outside, linked once.
 
+mod activation;
 mod client;
 mod clients;
 mod commands;

@@ -90,6 +90,16 @@ impl Server {
 
     /// Starts the process and waits until it serves.
     pub fn run(&mut self) {
+        let mut command = command(&self.path("gatepost.toml"));
+        command
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        self.run_as(command);
+    }
+
+    /// The same by a command that becomes the server.
+    pub fn run_as(&mut self, mut command: Command) {
         assert!(self.process.is_none(), "it runs already");
         let notify = self.path("notify");
         let _ = fs::remove_file(&notify);
@@ -97,10 +107,7 @@ impl Server {
         ready.set_nonblocking(true).unwrap();
         // The server may have become another user by then.
         fs::set_permissions(&notify, fs::Permissions::from_mode(0o777)).unwrap();
-        let mut child = command(&self.path("gatepost.toml"))
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+        let mut child = command
             .stderr(Stdio::piped())
             .env("NOTIFY_SOCKET", &notify)
             .spawn()
