@@ -7,7 +7,8 @@
 //! # The way of a message
 //!
 //! bytes → `listener` → `session` → decisions (`accounts`, `policy`) → `intake` (fix-ups) →
-//! `spool` (custody) → `queue` → `deliver` → outcome
+//! `spool` (custody) → `queue` → `deliver` (`client`) → outcome → `report` → back into the `spool` as
+//! mail to the sender
 //!
 //! # The house
 //!
@@ -20,9 +21,6 @@
 //! | keepers | `store` `spool` `accounts` `tls` | each owns one thing of the outside world |
 //! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
-//!
-//! `client` (the sending half of a connection) and `report` (delivery status notifications) are
-//! whole and tested but not called yet: the transports and the queue's reports come next.
 //!
 //! # What always holds
 //!
