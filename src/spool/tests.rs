@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod files;
+mod settle;
 
 use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 

@@ -137,6 +137,13 @@ impl Store {
     pub(crate) async fn execute(&self, statement: &'static str) {
         sqlx::query(statement).execute(self.writer()).await.unwrap();
     }
+
+    /// The one number that a query of a test of another room gives.
+    #[cfg(test)]
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        let number = sqlx::query_scalar(query).fetch_one(self.writer()).await;
+        number.unwrap()
+    }
 }
 
 /// Reading connections at most; each is a thread.
