@@ -95,6 +95,7 @@ impl Hops {
             credential,
             carry: Carry::new(attempt, protocol, &self.options.scratch),
             in_vain: Vec::new(),
+            passed_over: None,
             silence: None,
             answered: false,
         };
@@ -117,6 +118,8 @@ struct Tour<'a> {
     credential: Option<&'a Credential>,
     carry: Carry<'a>,
     in_vain: Vec<Try>,
+    /// A host that was not tried, and why; of several the last one.
+    passed_over: Option<(Arc<Link>, Status)>,
     /// The shortest time after which one of the hosts may be tried again.
     silence: Option<Duration>,
     /// A host could be spoken to.
@@ -131,7 +134,7 @@ impl Tour<'_> {
             if let Some((left, why)) = self.hops.backoff.left(suspect) {
                 let text = format!("left alone for {} s more: {}", left.as_secs() + 1, why.text);
                 let status = Status { text, ..why };
-                self.in_vain(link_to(host), status);
+                self.passed_over = Some((link_to(host), status));
                 self.is_silent(suspect, left);
                 return;
             }
@@ -255,10 +258,11 @@ impl Tour<'_> {
             true => None,
             false => self.in_vain.pop(),
         };
-        let rest = match last {
-            Some(last) => RecipientResult {
-                outcome: Outcome::Deferred(last.status),
-                link: Some(last.link),
+        let last = last.map(|last| (last.link, last.status));
+        let rest = match last.or(self.passed_over) {
+            Some((link, status)) => RecipientResult {
+                outcome: Outcome::Deferred(status),
+                link: Some(link),
             },
             None => RecipientResult {
                 outcome: deferred(4, 4, "the route has no host"),
