@@ -37,8 +37,9 @@ pub(super) fn recipient(
         status: if expired { EXPIRED } else { status.code },
         diagnostic: match (status.voice, action) {
             (Voice::NextHop, _) => Some(Diagnostic::Reply(status.text.clone())),
-            // Where a mailbox lies is nobody's business but the operator's.
+            // Where a mailbox or a socket lies is nobody's business but the operator's.
             (Voice::Ours, Action::Delivered) => None,
+            (Voice::Ours, _) if link.is_some_and(|link| link.host.starts_with('/')) => None,
             (Voice::Ours, _) => Some(Diagnostic::Own(status.text.clone())),
         },
         remote_mta: link.and_then(remote),

@@ -1,6 +1,6 @@
 //! Drives one machine over one stream: octets in both directions at once, and the clock.
 
-use std::{future::poll_fn, io, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
 use tokio::{
     select,
@@ -25,7 +25,6 @@ pub(super) struct Driver {
     /// The machine's zero.
     start: Instant,
     out: Outgoing,
-    write_side: WriteSide,
     /// When the opening is given up; none behind it.
     pub give_up: Option<Instant>,
     /// What became of the recipients of the transaction under way.
@@ -34,13 +33,6 @@ pub(super) struct Driver {
     pub failure: Option<Failure>,
     /// How far the transaction under way has come.
     pub reach: Reach,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum WriteSide {
-    Open,
-    /// Nothing more can be written; what the hop said before may still be read.
-    Broken,
 }
 
 /// Why driving pauses.
@@ -59,8 +51,8 @@ enum Event {
     Written,
     /// The machine was given what came.
     Read,
+    /// Nothing more can be read, or nothing written.
     End,
-    Broken(io::Error),
     Deadline,
 }
 
@@ -72,7 +64,6 @@ impl Driver {
             stream,
             start,
             out: Outgoing::default(),
-            write_side: WriteSide::Open,
             give_up: None,
             fates: None,
             failure: None,
@@ -135,10 +126,6 @@ impl Driver {
             match self.exchange(deadline).await {
                 Event::Written | Event::Read => {}
                 Event::End => self.machine.eof(self.now()),
-                Event::Broken(error) => {
-                    tracing::debug!(%error, "connection to the next hop broke");
-                    self.write_side = WriteSide::Broken;
-                }
                 Event::Deadline if self.give_up.is_some_and(|at| at <= Instant::now()) => {
                     let text = "the next hop was not ready for mail in time";
                     // What was found out before says more.
@@ -153,21 +140,21 @@ impl Driver {
         }
     }
 
-    /// Writes what waits and reads what comes, until one of them is done.
+    /// Writes what waits and reads what comes, until one of them is done. Where nothing can be
+    /// written any more, what the hop said before it went is read all the same.
     async fn exchange(&mut self, deadline: Instant) -> Event {
         let Driver {
             machine,
             stream,
             start,
             out,
-            write_side,
             ..
         } = self;
         let io = poll_fn(|cx| {
-            let mut written = Poll::Pending;
-            if *write_side == WriteSide::Open && !out.is_empty() {
-                written = out.poll_write(cx, stream);
-            }
+            let written = match out.is_empty() {
+                true => Poll::Pending,
+                false => out.poll_write(cx, stream),
+            };
             let mut buffer = [0; READ];
             match stream.poll_read(cx, &mut buffer) {
                 Poll::Ready(0) => Poll::Ready(Event::End),
@@ -177,7 +164,10 @@ impl Driver {
                 }
                 Poll::Pending => written.map(|written| match written {
                     Ok(()) => Event::Written,
-                    Err(error) => Event::Broken(error),
+                    Err(error) => {
+                        tracing::debug!(%error, "connection to the next hop broke");
+                        Event::End
+                    }
                 }),
             }
         });

@@ -585,6 +585,18 @@ async fn roots_of_the_system_are_trusted_and_odd_ones_passed_over() {
     found.certs.push(CertificateDer::from(vec![0x30, 0]));
     assert_eq!(system_roots(found).unwrap().len(), 1);
     assert_eq!(Trust::SystemRoots.proof(), Proof::WebPki);
+    match Client::load(Trust::SystemRoots).await {
+        Ok(client) => {
+            // Whoever the system trusts, it is not this authority.
+            let fault = refusal(&client, &authority.issue(nothing)).await;
+            assert!(
+                matches!(fault, CertificateFault::UnknownIssuer { .. }),
+                "{fault}"
+            );
+        }
+        Err(TlsError::NoRoots { .. }) => eprintln!("skipped: this system has no roots"),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 /// S44: a broken file leaves the old authorities in service.

@@ -5,6 +5,7 @@ mod opening;
 mod patience;
 mod peer;
 mod reuse;
+mod scram;
 mod sending;
 
 use std::{net::SocketAddr, sync::Arc};

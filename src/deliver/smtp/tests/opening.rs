@@ -1,14 +1,14 @@
 //! From a target to a connection, and everything that may come between.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
 use tokio::net::UnixListener;
 
-use super::*;
+use super::{
+    scram::{decoded, scram},
+    *,
+};
 use crate::{
     client::{self, Protocol},
     envelope::{Proof, TlsVersion},
-    sasl::{decode_base64, encode_base64},
     tls::{CertificateFault, HandshakeError},
 };
 
@@ -213,67 +213,6 @@ async fn a_port_where_nobody_listens_is_named() {
     );
 }
 
-fn hi(password: &str, salt: &[u8], iterations: u32) -> [u8; 32] {
-    let mut block = hmac(password.as_bytes(), &[salt, &1_u32.to_be_bytes()].concat());
-    let mut key = block;
-    for _ in 1..iterations {
-        block = hmac(password.as_bytes(), &block);
-        key.iter_mut()
-            .zip(block)
-            .for_each(|(sum, octet)| *sum ^= octet);
-    }
-    key
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    mac.update(text);
-    mac.finalize().into_bytes().into()
-}
-
-fn decoded(text: &str) -> String {
-    String::from_utf8(decode_base64(text.as_bytes()).unwrap()).unwrap()
-}
-
-/// The server's half of RFC 7677; true where the client knew the password.
-async fn scram(peer: &mut Peer, password: &str) -> bool {
-    let command = peer.hear().await;
-    let client_first = decoded(command.strip_prefix("AUTH SCRAM-SHA-256 ").unwrap());
-    let bare = client_first.strip_prefix("n,,").unwrap();
-    let nonce = bare.split_once(",r=").unwrap().1;
-    let salt = b"a salt";
-    let server_first = format!("r={nonce}more,s={},i=4096", encode_base64(salt));
-    peer.say(&format!(
-        "334 {}\r\n",
-        encode_base64(server_first.as_bytes())
-    ))
-    .await;
-
-    let client_final = decoded(&peer.hear().await);
-    let (without_proof, proof) = client_final.split_once(",p=").unwrap();
-    let auth_message = format!("{bare},{server_first},{without_proof}");
-    let salted = hi(password, salt, 4_096);
-    let stored: [u8; 32] = Sha256::digest(hmac(&salted, b"Client Key")).into();
-    let mut client_key = hmac(&stored, auth_message.as_bytes());
-    let proof = decode_base64(proof.as_bytes()).unwrap();
-    client_key
-        .iter_mut()
-        .zip(proof)
-        .for_each(|(key, octet)| *key ^= octet);
-    let knows: [u8; 32] = Sha256::digest(client_key).into();
-
-    let signature = hmac(&hmac(&salted, b"Server Key"), auth_message.as_bytes());
-    let server_final = format!("v={}", encode_base64(&signature));
-    peer.say(&format!(
-        "334 {}\r\n",
-        encode_base64(server_final.as_bytes())
-    ))
-    .await;
-    assert_eq!(peer.hear().await, "");
-    peer.say("235 2.7.0 welcome\r\n").await;
-    knows == stored
-}
-
 #[tokio::test]
 async fn scram_signs_in_without_saying_the_password() {
     let (listener, address) = listen().await;
@@ -439,6 +378,53 @@ async fn a_wrong_certificate_sees_neither_auth_nor_mail() {
         );
         assert_eq!(failure.link.address, Some(address));
         assert!(host.await.unwrap().is_empty());
+    }
+}
+
+/// Whoever is at the other end of an unproved channel gets a message where that is enough, and a
+/// password never.
+#[tokio::test]
+async fn an_unproved_channel_carries_no_password() {
+    let anyone = tls::Client::open(Trust::Anyone).unwrap();
+    let setup = |security| {
+        let tls = Tls::Implicit(anyone.clone(), name());
+        Setup::new(Arc::new(options(security)), tls)
+    };
+    for (setup, told) in [
+        (setup(Security::Encrypted), None),
+        (
+            with_credentials(setup(Security::Encrypted)),
+            Some("4.7.0 credentials are not sent to a host that has not proved its name"),
+        ),
+        (
+            setup(Security::Proved),
+            Some("4.7.5 the next hop did not prove its name, and that is required"),
+        ),
+    ] {
+        let (pipe, peer) = Pipe::new(4096);
+        let (config, _) = secret();
+        let host = tokio::spawn(async move {
+            let mut peer = peer.secure(config).await.unwrap();
+            peer.play(
+                "
+                S: 220 hop.example ESMTP
+                C: EHLO client.example
+                S: 250-hop.example
+                S: 250 AUTH PLAIN
+                ",
+            )
+            .await;
+            let next = peer.hear().await;
+            assert!(next.is_empty() || next == "QUIT", "{next}");
+        });
+        match (greet(pipe, &setup).await, told) {
+            (Ok(connection), None) => {
+                assert_eq!(connection.link().tls.clone().unwrap().proof, Proof::None);
+            }
+            (Err(failure), Some(text)) => assert_eq!(failure.status.to_string(), text),
+            (opened, _) => panic!("{:?}", opened.err()),
+        }
+        host.await.unwrap();
     }
 }
 

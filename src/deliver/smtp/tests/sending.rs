@@ -1,6 +1,8 @@
 //! One transaction, and everything that may befall it.
 
-use std::fs;
+use std::{fs, os::fd::AsFd};
+
+use tokio::net::UnixListener;
 
 use super::*;
 
@@ -116,30 +118,57 @@ async fn a_large_body_is_sent_out_of_its_file() {
     }
 }
 
-/// What a host still hears after `said`, which it says once it has heard so much of the content.
-async fn interrupted(body: &[u8], hears: usize, said: &'static str) -> (Sent, Vec<u8>) {
-    let (mut connection, mut peer) = opened(4096, HELLO, &plain()).await;
+/// Whether the channel of a test is encrypted.
+#[derive(Clone, Copy)]
+enum Channel {
+    Plain,
+    Secure,
+}
+
+/// What a host hears in all that says `said` once it has heard so much of the content, and listens
+/// on only when the other end is done with it.
+async fn interrupted(
+    channel: Channel,
+    body: &[u8],
+    hears: usize,
+    said: &'static str,
+) -> (Sent, Vec<u8>) {
+    let (pipe, mut peer) = Pipe::new(4096);
+    let (config, fingerprint) = secret();
     let host = tokio::spawn(async move {
+        if let Channel::Secure = channel {
+            peer = peer.secure(config).await.unwrap();
+        }
+        peer.play(HELLO).await;
         peer.play(ENVELOPE).await;
         let mut heard = peer.octets(hears).await;
         peer.play(said).await;
-        // It does not read on until the other end is done with it.
         tokio::time::sleep(Duration::from_millis(50)).await;
         heard.extend(peer.rest().await.0);
         heard
     });
+    let setup = match channel {
+        Channel::Plain => plain(),
+        Channel::Secure => implicit(fingerprint),
+    };
+    let mut connection = greet(pipe, &setup).await.unwrap();
     let (message, content) = message(&["b@y.example"], body);
     let sent = connection.send(message, content).await.unwrap();
     assert_eq!(connection.standing(), sent.standing);
-    drop(connection);
     (sent, host.await.unwrap())
 }
 
 /// A host that gives up early is heard while it does not listen, and the end is never said.
 #[tokio::test]
 async fn a_refusal_is_heard_while_the_content_is_sent() {
-    for octets in [20_000, 2_000_000] {
-        let (sent, heard) = interrupted(&lines(octets), 10_000, "S: 552 5.3.4 too big").await;
+    for (channel, octets) in [
+        (Channel::Plain, 20_000),
+        (Channel::Plain, 2_000_000),
+        (Channel::Secure, 40_000),
+        (Channel::Secure, 2_000_000),
+    ] {
+        let said = "S: 552 5.3.4 too big";
+        let (sent, heard) = interrupted(channel, &lines(octets), 10_000, said).await;
         assert_eq!(shown(&sent.fates), ["failed 5.3.4 552 5.3.4 too big"]);
         assert_eq!(
             (sent.standing, sent.reach),
@@ -153,13 +182,16 @@ async fn a_refusal_is_heard_while_the_content_is_sent() {
 /// A message that has not left us cannot have been taken.
 #[tokio::test]
 async fn an_acceptance_before_the_end_is_none() {
-    let (sent, heard) = interrupted(&lines(20_000), 10_000, "S: 250 2.0.0 thanks").await;
-    assert_eq!(
-        shown(&sent.fates),
-        ["deferred 4.5.0 answered before the message was sent: 250 2.0.0 thanks"]
-    );
-    assert_eq!(sent.standing, Standing::Closed);
-    assert!(!heard.ends_with(b"\r\n.\r\n"));
+    for channel in [Channel::Plain, Channel::Secure] {
+        let said = "S: 250 2.0.0 thanks";
+        let (sent, heard) = interrupted(channel, &lines(40_000), 10_000, said).await;
+        assert_eq!(
+            shown(&sent.fates),
+            ["deferred 4.5.0 answered before the message was sent: 250 2.0.0 thanks"]
+        );
+        assert_eq!(sent.standing, Standing::Closed);
+        assert!(!heard.ends_with(b"\r\n.\r\n"));
+    }
 }
 
 /// The last word of a host that closes is read, though nothing can be written to it any more.
@@ -188,6 +220,31 @@ async fn what_a_host_said_before_it_went_counts() {
         assert_eq!(sent.standing, Standing::Closed);
         host.await.unwrap();
     }
+}
+
+/// A host may stop taking octets and hold the line: nobody waits for it.
+#[tokio::test]
+async fn a_host_that_takes_no_more_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("smtp");
+    let listener = UnixListener::bind(&path).unwrap();
+    let host = tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let deaf = socket.as_fd().try_clone_to_owned().unwrap();
+        let mut peer = Peer::new(socket);
+        peer.play(HELLO).await;
+        peer.play(ENVELOPE).await;
+        rustix::net::shutdown(&deaf, rustix::net::Shutdown::Read).unwrap();
+        peer
+    });
+    let target = Target::Unix(path);
+    let mut connection = Connection::open(&target, &plain()).await.unwrap();
+    let (message, content) = message(&["b@y.example"], &lines(5_000_000));
+    let sent = connection.send(message, content).await.unwrap();
+    let expected = "deferred 4.4.2 connection lost while sending the message";
+    assert_eq!(shown(&sent.fates), [expected]);
+    assert_eq!(sent.standing, Standing::Closed);
+    drop(host.await.unwrap());
 }
 
 /// A body that cannot be had as it was announced is never ended (S20).
