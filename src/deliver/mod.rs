@@ -143,6 +143,11 @@ impl Deliver {
         self.hops.load().sweep();
     }
 
+    /// Hosts that could not be spoken to are tried again at once.
+    pub fn forgive(&self) {
+        self.hops.load().forgive();
+    }
+
     /// Ends connections that wait for mail, politely.
     pub async fn close(&self) {
         self.hops.load_full().close().await;

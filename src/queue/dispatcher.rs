@@ -9,7 +9,7 @@ mod stop;
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
@@ -260,10 +260,13 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     fn nudged(&mut self, done: &mpsc::Sender<Settlement>) {
         let options = self.control.options.load_full();
         if !Arc::ptr_eq(&options, &self.options) {
+            // The operator may have mended what did not answer.
+            self.control.forgives.store(true, Relaxed);
+        }
+        self.forgive();
+        if !Arc::ptr_eq(&options, &self.options) {
             self.options = options;
             self.custody.hold(self.options.hold);
-            // The operator may have mended what did not answer.
-            self.reputations.forgive();
             for Routed { job, .. } in self.board.drain() {
                 self.settled(&job.message.id, job.recipients.len());
                 let message = job.message.clone();
@@ -274,6 +277,13 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         let now = (self.surroundings.now)();
         self.quiet_until = now;
         self.look_by(now);
+    }
+
+    /// Forgets which next hops did not answer, where somebody wants that.
+    fn forgive(&mut self) {
+        if self.control.forgives.swap(false, Relaxed) {
+            self.reputations.forgive();
+        }
     }
 
     fn add(&mut self, claim: Claim, done: &mpsc::Sender<Settlement>) {

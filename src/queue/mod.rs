@@ -27,7 +27,10 @@ mod reputation;
 mod told;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -99,6 +102,8 @@ pub struct Queue(Arc<Control>);
 struct Control {
     options: ArcSwap<Options>,
     nudge: Notify,
+    /// Silent next hops are to be tried again with the next nudge.
+    forgives: AtomicBool,
     withdraw: mpsc::Sender<oneshot::Sender<()>>,
     tasks: TaskTracker,
 }
@@ -140,6 +145,7 @@ impl Queue {
         let control = Arc::new(Control {
             options: ArcSwap::from_pointee(options),
             nudge: Notify::new(),
+            forgives: AtomicBool::new(false),
             withdraw,
             tasks: TaskTracker::new(),
         });
@@ -165,6 +171,13 @@ impl Queue {
     /// Looks into the spool for due work at once.
     pub fn wake(&self) {
         self.0.nudge.notify_one();
+    }
+
+    /// As [`Queue::wake`], and next hops that did not answer are tried again at once: somebody has
+    /// mended them, or believes so.
+    pub fn try_all(&self) {
+        self.0.forgives.store(true, Ordering::Relaxed);
+        self.wake();
     }
 
     /// Gives back to the spool whatever waits in memory; returns when it is free to be claimed or

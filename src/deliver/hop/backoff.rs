@@ -97,6 +97,11 @@ impl Backoff {
         wait
     }
 
+    /// Everybody may be tried at once.
+    pub(super) fn forgive(&self) {
+        self.failed().clear();
+    }
+
     /// It could be spoken to.
     pub(super) fn answered(&self, suspect: &Suspect) {
         self.failed().remove(suspect);

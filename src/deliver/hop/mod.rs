@@ -73,6 +73,11 @@ impl Hops {
         outbound::sweep(&self.options.scratch);
     }
 
+    /// Hosts that failed are tried again at once.
+    pub(super) fn forgive(&self) {
+        self.backoff.forgive();
+    }
+
     /// Ends the connections that wait for mail.
     pub(super) async fn close(&self) {
         self.pool.close().await;

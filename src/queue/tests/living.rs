@@ -146,3 +146,23 @@ async fn what_is_withdrawn_is_free_and_stays_so_until_somebody_wakes_the_queue()
             .all(|count| *count == 1)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_next_hop_is_tried_at_once_where_somebody_asks() {
+    let world = World::new(
+        relays(&["a.example"]),
+        Box::new(|_, recipient| match recipient.attempts {
+            0 => silent(0),
+            _ => Reaction::Deliver,
+        }),
+    );
+    world.fresh(1, &["u@a.example"]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What an operator's retry does to the rows.
+    for row in locked(&world.custody.rows).values_mut() {
+        row.state = State::Due(world.clock.now());
+    }
+    world.queue.try_all();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(world.custody.all(State::Delivered));
+}
