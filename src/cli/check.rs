@@ -16,13 +16,15 @@ use serde_json::json;
 
 use super::answer::Answer;
 use crate::{
+    accounts::login_name,
     admin::control::{self, Request},
     config::{ConfigError, Finding, Level, Loaded},
     listener::{Activated, Endpoint, Kind, Listeners},
-    policy::routes::{LocalRecipients, Origin},
+    policy::routes::{Encryption, LocalRecipients, Origin, Trust},
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
     store::{Store, StoreError},
+    tls,
 };
 
 /// Settings of the check.
@@ -77,6 +79,8 @@ async fn around(path: &Path, loaded: &Loaded, settings: &Check) -> Vec<Finding> 
     findings.extend(of_user.filter(|finding| !known.contains(&finding.key)));
     findings.extend(data_dir(loaded));
     findings.extend(postmaster(loaded).await);
+    findings.extend(authorities(loaded));
+    findings.extend(accounts(loaded).await);
     findings
 }
 
@@ -276,6 +280,51 @@ async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
         }
     };
     vec![loaded.finding(key, text, level)]
+}
+
+/// Whether this system trusts anybody, where a route relies on that.
+fn authorities(loaded: &Loaded) -> Option<Finding> {
+    let mut routes = loaded.options.queue.routes.routes().iter();
+    let n = routes.position(|route| {
+        route.transport.hop().is_some_and(|hop| {
+            let mut hosts = hop.hosts.iter();
+            hop.trust == Trust::System && hosts.any(|it| it.encryption != Encryption::Plaintext)
+        })
+    })?;
+    let error = tls::Client::open(tls::Trust::SystemRoots).err()?;
+    let key = format!("routes.{n}.ca");
+    Some(loaded.finding(&key, error.to_string(), Level::Warning))
+}
+
+/// A slip in an account's name would send its mail another way, and nothing would tell.
+async fn accounts(loaded: &Loaded) -> Vec<Finding> {
+    let named = loaded.config.routes.iter().enumerate().flat_map(|(n, it)| {
+        let own = (format!("routes.{n}.accounts"), &it.accounts);
+        let more = it.credentials.iter().enumerate().map(move |(m, it)| {
+            let key = format!("routes.{n}.credentials.{m}.accounts");
+            (key, &it.accounts)
+        });
+        [own].into_iter().chain(more)
+    });
+    let named: Vec<_> = named.filter(|(_, names)| !names.is_empty()).collect();
+    if named.is_empty() {
+        return Vec::new();
+    }
+    // What keeps it from being read was told with the postmaster, or is that there is none yet.
+    let Ok(store) = Store::open_read_only(&loaded.config.data_dir.join(DATABASE)).await else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (key, names) in named {
+        for name in names.iter().filter_map(|name| login_name(name)) {
+            if let Ok(None) = store.account_by_name(&name).await {
+                let text = format!("there is no account {name}");
+                findings.push(loaded.finding(&key, text, Level::Warning));
+            }
+        }
+    }
+    store.close().await;
+    findings
 }
 
 async fn has_mailbox(database: &Path, address: &Mailbox) -> Result<bool, StoreError> {

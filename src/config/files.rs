@@ -1,12 +1,11 @@
 //! The files that routes name, as this process finds them.
 
-use std::fs::File;
-
 use super::{
     Finding, Level, Loaded,
     passwords::{PasswordError, credentials_directory},
     routes::password_files,
 };
+use crate::tls;
 
 /// What cannot be used is an error; what only the service can tell, or others can read, a warning.
 pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
@@ -27,10 +26,10 @@ pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
     }
     for (n, route) in loaded.config.routes.iter().enumerate() {
         if !route.ca.as_os_str().is_empty()
-            && let Err(error) = File::open(&route.ca)
+            && let Err(error) = tls::Client::open(tls::Trust::Ca(route.ca.clone()))
         {
-            let text = format!("{} cannot be read: {error}", route.ca.display());
-            findings.push(loaded.finding(&format!("routes.{n}.ca"), text, Level::Error));
+            let key = format!("routes.{n}.ca");
+            findings.push(loaded.finding(&key, error.to_string(), Level::Error));
         }
     }
     findings

@@ -372,3 +372,119 @@ fn accounts_are_kept_by_commands() {
         "example.org\nwonder.example\n"
     );
 }
+
+/// The test's file with more routes, called so; answers with its path.
+fn with_routes(server: &Server, name: &str, routes: &str) -> std::path::PathBuf {
+    let good = fs::read_to_string(server.path("gatepost.toml")).unwrap();
+    let config = server.path(name);
+    fs::write(&config, format!("{good}\n{routes}")).unwrap();
+    config
+}
+
+/// A route of each kind, for `route`.
+const ROUTES: &str = r#"
+[[routes]]
+name = "shop"
+domains = ["*"]
+senders = ["shop.example"]
+transport = "relay"
+hosts = ["b.example:587", "a.example:465"]
+user = "shop-there"
+password_file = "credential:shop"
+[[routes]]
+name = "dovecot"
+domains = ["*.boxes.example"]
+transport = "lmtp"
+hosts = ["unix:/run/dovecot/lmtp"]
+"#;
+
+/// Which way, and why, without a server and without the password.
+#[test]
+fn a_route_is_told_before_mail_takes_it() {
+    let server = Server::stopped(Settings::new());
+    let config = with_routes(&server, "routes.toml", ROUTES);
+    let said = gatepost(
+        &config,
+        &["route", "test", "bob@x.example", "--from", "a@shop.example"],
+        "",
+    )
+    .unwrap();
+    for words in [
+        "route         shop\n",
+        "it takes mail from shop.example for *\n",
+        "host          b.example:587 (STARTTLS, order 10",
+        "host          a.example:465 (TLS from the first octet, order 20",
+        "signs in as   shop-there\n",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let said = gatepost(
+        &config,
+        &["route", "test", "x@a.boxes.example", "--json"],
+        "",
+    )
+    .unwrap();
+    let object: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(object["route"], "dovecot");
+    assert_eq!(object["hosts"][0]["host"], "unix:/run/dovecot/lmtp");
+    let said = gatepost(&config, &["route", "test", "bob@x.example"], "").unwrap_err();
+    assert_eq!(said, "gatepost: no route takes mail for bob@x.example\n");
+    let said = gatepost(&config, &["route", "list", "--json"], "").unwrap();
+    assert_eq!(said.lines().count(), 4);
+    // The service, which has no such credential, does not start; its other commands work.
+    let said = gatepost(&config, &["serve"], "").unwrap_err();
+    assert!(
+        said.contains("routes.2.password_file") && said.contains("LoadCredential=shop:"),
+        "{said}"
+    );
+    assert!(gatepost(&config, &["user", "list"], "").is_ok());
+}
+
+#[test]
+fn check_looks_at_the_files_and_accounts_of_routes() {
+    let server = Server::stopped(Settings::new());
+    let password = server.path("password");
+    fs::write(&password, "tomtom\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let relay = format!(
+        "[[routes]]\nname = \"relay\"\ndomains = [\"*\"]\naccounts = [\"alice@example.org\", \
+         \"nobody@example.org\"]\ntransport = \"relay\"\nhosts = [\"a.example:465\"]\n\
+         ca = \"{}\"\nuser = \"u\"\npassword_file = \"{}\"\n",
+        server.path("certs/ca.pem").display(),
+        password.display()
+    );
+    let credential = "[[routes.credentials]]\nsenders = [\"shop.example\"]\nuser = \"u\"\n\
+                      password_file = \"credential:none\"\n";
+    let config = with_routes(&server, "good.toml", &format!("{relay}{credential}"));
+    let said = gatepost(&config, &["check"], "").unwrap();
+    for (key, words) in [
+        ("routes.2.password_file", "open to every user"),
+        (
+            "routes.2.accounts",
+            "there is no account nobody@example.org",
+        ),
+        ("routes.2.credentials.0.password_file", "not looked at"),
+    ] {
+        let told = said
+            .lines()
+            .any(|line| line.contains(": warning: ") && line.contains(key) && line.contains(words));
+        assert!(told, "{key}: {said}");
+    }
+    assert!(!said.contains("no account alice"), "{said}");
+    let json = gatepost(&config, &["check", "--json"], "").unwrap();
+    assert!(!json.contains("tomtom") && !said.contains("tomtom"));
+
+    // What a start would refuse.
+    let gone = relay.replace("/password\"", "/gone\"");
+    let no_ca = relay.replace("certs/ca.pem", "certs/key.pem");
+    for (routes, key) in [(gone, "routes.2.password_file"), (no_ca, "routes.2.ca")] {
+        let config = with_routes(&server, "bad.toml", &routes);
+        let said = gatepost(&config, &["check"], "").unwrap_err();
+        let told = said
+            .lines()
+            .any(|line| line.contains(": error: ") && line.contains(key));
+        assert!(told, "{key}: {said}");
+        let said = gatepost(&config, &["serve"], "").unwrap_err();
+        assert!(said.contains(key), "{said}");
+    }
+}

@@ -93,10 +93,10 @@ fn a_server_started_by_root_becomes_its_user_for_good() {
     crate::tls::make_pair(&server.path("certs"), "other");
     let key = server.path("certs/other.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    let text = text
+    let of_root = text
         .replace("certs/cert.pem", "certs/other.pem")
         .replace("certs/key.pem", "certs/other.key");
-    fs::write(&other, text).unwrap();
+    fs::write(&other, of_root).unwrap();
     let said = gatepost(&other, &["check"], "").unwrap_err();
     let told = said
         .lines()
@@ -105,6 +105,28 @@ fn a_server_started_by_root_becomes_its_user_for_good() {
         told.is_some_and(|line| line.contains("user nobody must be able")),
         "{said}"
     );
+
+    // And so would a password for a smarthost.
+    let password = server.path("password");
+    fs::write(&password, "tomtom").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let relay = format!(
+        "[[routes]]\nname = \"relay\"\ndomains = [\"*\"]\ntransport = \"relay\"\n\
+         hosts = [\"a.example:465\"]\nuser = \"u\"\npassword_file = \"{}\"\n",
+        password.display()
+    );
+    // The other server, which is still at work, has this one's port.
+    let text = text.replace(&server.http.to_string(), "127.0.0.1:0");
+    fs::write(&other, format!("{text}{relay}")).unwrap();
+    for command in ["check", "serve"] {
+        let said = gatepost(&other, &[command], "").unwrap_err();
+        assert!(said.contains("routes.2.password_file"), "{said}");
+        assert!(said.contains("user nobody must be able"), "{said}");
+        assert!(!said.contains("tomtom"), "{said}");
+    }
+    make_over(&password, uid);
+    let said = gatepost(&other, &["check"], "").unwrap();
+    assert!(!said.contains("password"), "{said}");
 }
 
 /// What systemd is told, and the last lines of the log, which are not lost at the end.

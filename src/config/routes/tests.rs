@@ -374,7 +374,7 @@ fn mistakes_in_a_route_are_explained_at_their_key() {
         (
             &format!("{RELAY}pins = [\"abcd\"]"),
             "pins.0",
-            "64 hexadecimal",
+            "openssl x509",
         ),
         (&format!("{socket}pins = [\"{pin}\"]"), "pins", "by TLS"),
         (&format!("{socket}ca = \"/ca.pem\""), "ca", "by TLS"),
