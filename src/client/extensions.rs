@@ -57,6 +57,48 @@ impl Extensions {
         extensions
     }
 
+    /// The extensions as EHLO lines, without those that mean nothing to us.
+    pub fn keywords(&self) -> Vec<String> {
+        let plain = [
+            ("PIPELINING", self.pipelining),
+            ("8BITMIME", self.eight_bit_mime),
+            ("SMTPUTF8", self.smtputf8),
+            ("CHUNKING", self.chunking),
+            ("DSN", self.dsn),
+            ("STARTTLS", self.starttls),
+            ("REQUIRETLS", self.requiretls),
+            ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
+        ];
+        let offered = plain.iter().filter(|(_, is_offered)| *is_offered);
+        let mut lines: Vec<String> = offered.map(|(name, _)| (*name).to_owned()).collect();
+        if let Some(limit) = self.size {
+            lines.push(limit.map_or("SIZE".to_owned(), |octets| format!("SIZE {octets}")));
+        }
+        if self.auth {
+            let names = self.mechanisms.iter().map(|it| it.name());
+            lines.push(
+                ["AUTH"]
+                    .into_iter()
+                    .chain(names)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+        }
+        let limits = [
+            ("MAILMAX", self.limits.mails),
+            ("RCPTMAX", self.limits.recipients),
+            ("RCPTDOMAINMAX", self.limits.recipient_domains),
+        ];
+        let mut values = limits
+            .iter()
+            .filter_map(|(name, most)| Some(format!("{name}={}", (*most)?)))
+            .peekable();
+        if values.peek().is_some() {
+            lines.push(format!("LIMITS {}", values.collect::<Vec<_>>().join(" ")));
+        }
+        lines
+    }
+
     fn line(&mut self, line: &str) {
         // Servers of old wrote `AUTH=LOGIN` for clients older still.
         let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=');
@@ -130,6 +172,32 @@ mod tests {
         }
         octets.extend(b"250 HELP\r\n");
         Extensions::read(&ReplyReader::default().read(&octets).1.unwrap().unwrap())
+    }
+
+    #[test]
+    fn what_is_written_of_extensions_is_read_back() {
+        for lines in [
+            &["HELP", "X-UNKNOWN"][..],
+            &["SIZE", "AUTH", "8BITMIME", "SMTPUTF8"],
+            &[
+                "SIZE 1000",
+                "PIPELINING",
+                "CHUNKING",
+                "DSN",
+                "STARTTLS",
+                "REQUIRETLS",
+            ],
+            &[
+                "AUTH PLAIN SCRAM-SHA-256",
+                "LIMITS RCPTMAX=9 MAILMAX=3 RCPTDOMAINMAX=1",
+            ],
+        ] {
+            let extensions = read(lines);
+            let written = extensions.keywords();
+            let written: Vec<&str> = written.iter().map(String::as_str).collect();
+            assert_eq!(read(&written), extensions, "{lines:?}");
+        }
+        assert!(read(&["HELP"]).keywords().is_empty());
     }
 
     #[test]

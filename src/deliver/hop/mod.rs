@@ -9,11 +9,13 @@ mod backoff;
 mod carry;
 mod outbound;
 mod pool;
+mod probe;
 mod setup;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use backoff::Waits;
+pub use probe::{Answered, probe};
 
 use self::{
     backoff::{Backoff, Suspect},
@@ -23,7 +25,7 @@ use self::{
 };
 use super::{
     Attempt, Attempted, RecipientResult, Standing, deferred,
-    smtp::{Connection, OpenCause, OpenFailure},
+    smtp::{Connection, OpenCause, OpenFailure, Shown},
 };
 use crate::{
     client::{Cause, Protocol, Timeouts},
@@ -198,6 +200,7 @@ impl Tour<'_> {
                 cause: OpenCause::Hop(Cause::Local),
                 status: Status::new(crate::smtp::EnhancedCode::new(4, 3, 5), error.to_string()),
                 link: link_to(host).as_ref().clone(),
+                shown: Shown::default(),
             })),
         }
     }

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     driver::{Driver, Pause},
+    opening::Shown,
     pieces::Pieces,
     transient,
 };
@@ -151,6 +152,11 @@ impl Connection {
     /// What the hop offers.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// What the hop has shown of itself.
+    pub fn shown(&self) -> Shown {
+        self.driver.as_ref().map(Driver::shown).unwrap_or_default()
     }
 
     /// Transactions begun so far.

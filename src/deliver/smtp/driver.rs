@@ -8,7 +8,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{connection::Reach, outgoing::Outgoing, pieces::Pieces, stream::Stream, transient};
+use super::{
+    connection::Reach, opening::Shown, outgoing::Outgoing, pieces::Pieces, stream::Stream,
+    transient,
+};
 use crate::{
     client::{Cause, Client, Failure, Fate, Message, NeedsSevenBit, Output},
     envelope::Moment,
@@ -230,6 +233,14 @@ impl Driver {
             Fate::Again(_) | Fate::Deferred(_) | Fate::Failed(_) => fate,
         });
         fates.collect()
+    }
+
+    /// What the hop has shown of itself so far.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            extensions: self.machine.extensions().clone(),
+            certificate: self.stream.certificate(),
+        }
     }
 
     /// Ends the connection: with a farewell where everything is said, else without another octet.

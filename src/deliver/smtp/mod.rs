@@ -27,7 +27,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use rustls::pki_types::ServerName;
 
 pub use connection::{Connection, Reach, Sent, Standing};
-pub use opening::{OpenCause, OpenFailure};
+pub use opening::{OpenCause, OpenFailure, Shown};
 
 use crate::{client, envelope::Status, smtp::EnhancedCode, tls};
 

@@ -15,7 +15,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    client::{self, Channel, Client},
+    client::{self, Channel, Client, Extensions},
     envelope::{Link, LinkTls, Proof, Status},
     sasl::NONCE_OCTETS,
     tls::{self, HandshakeError},
@@ -30,6 +30,17 @@ pub struct OpenFailure {
     pub status: Status,
     /// How far it came.
     pub link: Link,
+    /// What the host had shown of itself by then.
+    pub shown: Shown,
+}
+
+/// What a host shows of itself before any mail.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Shown {
+    /// What it offers.
+    pub extensions: Extensions,
+    /// Its certificate, where there was one that satisfied us and can be read.
+    pub certificate: Option<tls::Certificate>,
 }
 
 /// In which way a connection did not come about.
@@ -110,12 +121,15 @@ impl Opening<'_> {
                 }
                 Pause::Closed => {
                     let failure = driver.failure.take();
+                    let shown = driver.shown();
                     driver.close().await;
                     let (cause, status) = match failure {
                         Some(failure) => (failure.cause, failure.status),
                         None => (client::Cause::Local, internal()),
                     };
-                    return Err(self.failed(OpenCause::Hop(cause), status));
+                    let mut failed = self.failed(OpenCause::Hop(cause), status);
+                    failed.shown = shown;
+                    return Err(failed);
                 }
             }
         }
@@ -199,6 +213,7 @@ impl Opening<'_> {
             cause,
             status,
             link: self.link,
+            shown: Shown::default(),
         })
     }
 }

@@ -104,6 +104,17 @@ impl Stream {
         }
     }
 
+    /// The certificate of the other side, where it showed one that can be read.
+    pub fn certificate(&self) -> Option<tls::Certificate> {
+        match self {
+            Stream::Secure(tls) => {
+                let shown = tls.get_ref().1.peer_certificates()?;
+                tls::Certificate::parse(shown.first()?)
+            }
+            Stream::Plain(_) | Stream::Gone => None,
+        }
+    }
+
     /// Ends our side, close_notify first. Errors do not matter any more.
     pub async fn close(self) {
         let farewell = async {
