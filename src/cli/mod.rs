@@ -125,7 +125,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             let data_dir = as_service(&cli.config)?.config.data_dir;
             command.run(&data_dir.join(server::DATABASE)).await?
         }
-        Command::Route(command) => command.run(&cli.config).await?,
+        Command::Route(command) => return command.run(&cli.config, cli.json).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             Answer::done(
@@ -178,10 +178,15 @@ fn timestamp(at: SystemTime) -> String {
 /// None of the commands that do so signs in anywhere.
 fn as_service(path: &std::path::Path) -> Result<Loaded> {
     let loaded = Loaded::read_without_passwords(path)?;
+    become_service(&loaded)?;
+    Ok(loaded)
+}
+
+fn become_service(loaded: &Loaded) -> Result<()> {
     if !loaded.config.user.is_empty() && nix::unistd::Uid::effective().is_root() {
         server::become_user(&loaded.config.user, &loaded.config.data_dir)?;
     }
-    Ok(loaded)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -211,6 +216,7 @@ mod tests {
                 "route test bob@example.net --from a@b.example --account ann",
                 true,
             ),
+            ("route test bob@example.net --connect --json", true),
             ("route test", false),
             ("reload --json", true),
             ("frobnicate", false),

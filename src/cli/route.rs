@@ -1,13 +1,18 @@
 //! `gatepost route`: which way mail goes, and why; read from the file, whether a server runs or not.
 
-use std::path::Path;
+mod connect;
+
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, columns};
+use super::{
+    answer::{Answer, columns},
+    become_service,
+};
 use crate::{
     accounts::login_name,
     config::Loaded,
@@ -39,22 +44,40 @@ pub struct RouteTest {
     /// The account that submits it.
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
+    /// Connect to each host of the route, up to the sign-in, and show what it answers; fails where
+    /// one could not take mail.
+    #[arg(long)]
+    connect: bool,
 }
 
 impl RouteCommand {
-    /// Does it.
-    pub async fn run(self, path: &Path) -> Result<Answer> {
-        let loaded = Loaded::read_without_passwords(path)?;
-        let table = &loaded.options.queue.routes;
-        match self {
-            RouteCommand::List => Ok(list(table)),
-            RouteCommand::Test(test) => test.answer(table),
+    /// Does it, and prints the answer.
+    pub async fn run(self, path: &Path, json: bool) -> Result<ExitCode> {
+        let test = match self {
+            RouteCommand::List => {
+                let loaded = Loaded::read_without_passwords(path)?;
+                list(&loaded.options.queue.routes).print(json)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            RouteCommand::Test(test) => test,
+        };
+        let loaded = match test.connect {
+            true => Loaded::read(path)?,
+            false => Loaded::read_without_passwords(path)?,
+        };
+        if test.connect {
+            // Sockets and authorities are to be found as the server finds them.
+            become_service(&loaded)?;
         }
+        let (answer, code) = test.answer(&loaded).await?;
+        answer.print(json)?;
+        Ok(code)
     }
 }
 
 impl RouteTest {
-    fn answer(&self, table: &RouteTable) -> Result<Answer> {
+    async fn answer(&self, loaded: &Loaded) -> Result<(Answer, ExitCode)> {
+        let table = &loaded.options.queue.routes;
         let recipient = Mailbox::parse(&self.address)
             .with_context(|| format!("{} is no address", self.address))?;
         let sender = match self.from.as_deref() {
@@ -70,11 +93,37 @@ impl RouteTest {
             }
         };
         let origin = Origin::new(&sender, account.as_deref());
-        match table.explain(&recipient, &origin) {
-            Some(found) => Ok(answer(&found, &recipient, &origin)),
-            None => bail!(no_route(&recipient, &origin)),
+        let Some(found) = table.explain(&recipient, &origin) else {
+            bail!(no_route(&recipient, &origin));
+        };
+        let mut answer = answer(&found, &recipient, &origin);
+        let hop = found.route.transport.hop().filter(|_| self.connect);
+        let Some(hop) = hop else {
+            return Ok((answer, ExitCode::SUCCESS));
+        };
+        let (hosts, credential) = (in_order(hop), hop.credential(&origin));
+        let user = credential.map(|it| it.name.as_str());
+        let options = &loaded.options.deliver.hops;
+        let answers = connect::connect(&found.route.transport, &hosts, credential, options).await;
+        for (n, (host, answered)) in hosts.iter().zip(&answers).enumerate() {
+            answer.text.push_str(&format!("\n{}\n", host.place));
+            answer.text.push_str(&text(&connect::lines(answered, user)));
+            answer.objects[0]["hosts"][n]["answer"] = connect::object(answered, user);
         }
+        let all_ready = answers.iter().all(|answered| answered.refused.is_none());
+        Ok(match all_ready {
+            true => (answer, ExitCode::SUCCESS),
+            false => (answer, ExitCode::FAILURE),
+        })
     }
+}
+
+/// Names and values, made harmless for a terminal (S22).
+fn text(lines: &[(&str, String)]) -> String {
+    let lines = lines.iter();
+    lines
+        .map(|(name, value)| format!("{name:14}{}\n", escape(value)))
+        .collect()
 }
 
 fn no_route(recipient: &Mailbox, origin: &Origin<'_>) -> String {
@@ -136,10 +185,7 @@ fn answer(found: &Found<'_>, recipient: &Mailbox, origin: &Origin<'_>) -> Answer
     }
     object["recipients"] = json!(recipients(&route.transport));
     Answer {
-        text: lines
-            .iter()
-            .map(|(name, value)| format!("{name:14}{}\n", escape(value)))
-            .collect(),
+        text: text(&lines),
         objects: vec![object],
     }
 }
@@ -318,7 +364,7 @@ recipients = "any"
 "#;
 
     /// What the command says; passwords that are nowhere do not keep it from answering.
-    fn run(address: &str, from: Option<&str>, account: Option<&str>) -> Result<Answer> {
+    async fn run(address: &str, from: Option<&str>, account: Option<&str>) -> Result<Answer> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), FILE).unwrap();
         let loaded = Loaded::read_without_passwords(file.path()).unwrap();
@@ -326,13 +372,16 @@ recipients = "any"
             address: address.into(),
             from: from.map(Into::into),
             account: account.map(Into::into),
+            connect: false,
         };
-        test.answer(&loaded.options.queue.routes)
+        let (answer, code) = test.answer(&loaded).await?;
+        assert_eq!(code, ExitCode::SUCCESS);
+        Ok(answer)
     }
 
-    #[test]
-    fn local_mail_is_told_with_its_maildir() {
-        let answer = run("Bob@example.org", None, None).unwrap();
+    #[tokio::test]
+    async fn local_mail_is_told_with_its_maildir() {
+        let answer = run("Bob@example.org", None, None).await.unwrap();
         assert_eq!(
             answer.text,
             "route         local\n\
@@ -348,9 +397,11 @@ recipients = "any"
         assert!(object["because"]["origin"].is_null());
     }
 
-    #[test]
-    fn a_smarthost_is_told_with_its_hosts_in_order_and_the_login_name() {
-        let answer = run("bob@a.example.net", Some("x@SHOP.example"), None).unwrap();
+    #[tokio::test]
+    async fn a_smarthost_is_told_with_its_hosts_in_order_and_the_login_name() {
+        let answer = run("bob@a.example.net", Some("x@SHOP.example"), None)
+            .await
+            .unwrap();
         assert_eq!(
             answer.text,
             "route         shop\n\
@@ -361,7 +412,9 @@ recipients = "any"
              trust         the authorities of this system\n\
              signs in as   all\n"
         );
-        let answer = run("bob@a.example.net", Some("x@other.example"), Some("Ann")).unwrap();
+        let answer = run("bob@a.example.net", Some("x@other.example"), Some("Ann"))
+            .await
+            .unwrap();
         assert!(answer.text.contains("what account ann submits"));
         let object = &answer.objects[0];
         assert_eq!(object["user"], "ann-there");
@@ -373,17 +426,17 @@ recipients = "any"
         assert_eq!(object["because"]["origin"], "account ann");
     }
 
-    #[test]
-    fn a_socket_is_told_without_certificates() {
-        let answer = run("bob@example.com", None, None).unwrap();
+    #[tokio::test]
+    async fn a_socket_is_told_without_certificates() {
+        let answer = run("bob@example.com", None, None).await.unwrap();
         assert!(answer.text.contains("unix:/run/dovecot/lmtp (no TLS"));
         assert!(!answer.text.contains("trust"), "{}", answer.text);
         assert!(answer.text.ends_with("signs in as   nobody\n"));
         assert!(answer.objects[0]["user"].is_null());
     }
 
-    #[test]
-    fn what_no_route_takes_is_said_plainly() {
+    #[tokio::test]
+    async fn what_no_route_takes_is_said_plainly() {
         for (address, from, account, said) in [
             (
                 "bob@example.net",
@@ -406,7 +459,7 @@ recipients = "any"
                 "\"a b\" cannot be a login name",
             ),
         ] {
-            let error = run(address, from, account).unwrap_err();
+            let error = run(address, from, account).await.unwrap_err();
             assert_eq!(error.to_string(), said);
         }
     }

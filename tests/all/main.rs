@@ -19,6 +19,7 @@ mod peers;
 mod proxy;
 mod reports;
 mod rights;
+mod routes;
 mod running;
 mod server;
 mod session_properties;
