@@ -40,6 +40,54 @@ fn the_routes_that_the_example_offers_are_good() {
     assert_eq!(loaded.config, expected);
 }
 
+/// What people copy from the documentation is good, as a whole or beside a local route.
+#[test]
+fn the_examples_of_the_documentation_are_good() {
+    let head = LEAST.split("[[routes]]").next().unwrap();
+    let around = format!("postmaster = \"postmaster@boxes.example\"\n{head}");
+    let boxes =
+        "[[routes]]\nname = \"boxes\"\ndomains = [\"boxes.example\"]\npath = \"/m/{local}\"";
+    for (page, text, count) in [
+        ("routes.md", include_str!("../../docs/routes.md"), 11),
+        ("README.md", include_str!("../../README.md"), 1),
+    ] {
+        let blocks = fenced(text);
+        assert_eq!(blocks.len(), count, "{page}");
+        for block in blocks {
+            let whole = match block.contains("hostname = ") {
+                true => block.to_owned(),
+                false => format!("{around}{block}\n{boxes}\n"),
+            };
+            let loaded = Loaded::parse_with(page, &whole, &Passwords::Leave);
+            loaded.unwrap_or_else(|error| panic!("{error}\n{whole}"));
+        }
+    }
+}
+
+/// The blocks of TOML in a page, and what a shell would write into the configuration.
+fn fenced(page: &str) -> Vec<&str> {
+    let between = |text: &'static str, end: &'static str| {
+        page.split(text)
+            .skip(1)
+            .filter_map(move |rest| rest.split(end).next())
+    };
+    between("\n```toml\n", "\n```")
+        .chain(between("gatepost.toml <<'EOF'\n", "\nEOF\n"))
+        .collect()
+}
+
+/// Every key of a route is explained where routes are.
+#[test]
+fn the_page_on_routes_has_every_key() {
+    let page = include_str!("../../docs/routes.md");
+    for key in Route::KEYS.iter().filter(|key| **key != "credentials") {
+        assert!(page.contains(&format!("\n| `{key}` |")), "{key}");
+    }
+    for key in RouteCredential::KEYS.iter().chain(HostTable::KEYS) {
+        assert!(page.contains(key), "{key}");
+    }
+}
+
 #[test]
 fn every_key_is_in_the_example() {
     let text = example();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     hop::{Act, Behaviour, Certificate, Hop, NAME, PASSWORD, Phase, authority},
-    server::{Server, Settings, gatepost},
+    server::{ALICE, Server, Settings, gatepost, send},
 };
 
 /// The test's file with more routes, called so; answers with its path.
@@ -281,6 +281,52 @@ fn every_host_is_tried_in_its_order() {
     assert_eq!(hosts[1]["answer"]["signed_in"], false);
     let transcript = lmtp.wait_for_ends(1);
     assert_eq!(transcript.connections[0].verbs(), ["LHLO", "QUIT"]);
+}
+
+/// Mail of two senders takes two routes, each with its own trust, and each hop sees only its own.
+#[test]
+fn mail_takes_the_route_of_its_sender() {
+    let mut server = Server::stopped(Settings::new());
+    let password = password_file(&server, PASSWORD);
+    let (shop, rest) = (
+        Hop::start(Behaviour::implicit()),
+        Hop::start(Behaviour::starttls()),
+    );
+    let pin = hex(Certificate::Good.fingerprint());
+    let routes = [
+        relay(
+            &format!("\"{}\"", shop.address()),
+            &format!(
+                "tls = \"implicit\"\nsenders = [\"wonder.example\"]\npins = [\"{pin}\"]\n{}",
+                signed_in(&password)
+            ),
+        )
+        .replace("\"relay\"\nd", "\"shop\"\nd"),
+        relay(
+            &format!("\"{}\"", rest.address()),
+            &format!("ca = \"{}\"", authority().display()),
+        ),
+    ];
+    let text = fs::read_to_string(with_routes(&server, "both.toml", &routes.concat())).unwrap();
+    fs::write(server.path("gatepost.toml"), text).unwrap();
+    server.run();
+    for sender in [ALICE, "hatter@wonder.example"] {
+        let content = format!("From: <{sender}>\r\nSubject: {sender}\r\n\r\nhello\r\n");
+        let to = ["bob@elsewhere.example"];
+        let accepted = send(&mut server.signed_in(), sender, &to, content.as_bytes());
+        assert!(accepted.starts_with("250 2.0.0 "), "{accepted}");
+    }
+    let senders = |hop: &Hop| {
+        let messages = hop.wait_for_messages(1);
+        messages
+            .iter()
+            .map(|it| it.sender.address.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(senders(&shop), ["hatter@wonder.example"]);
+    assert_eq!(senders(&rest), [ALICE]);
+    assert!(shop.transcript().connections[0].sign_ins[0].right);
+    assert!(rest.transcript().connections[0].sign_ins.is_empty());
 }
 
 fn hex(octets: [u8; 32]) -> String {
