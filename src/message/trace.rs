@@ -40,24 +40,28 @@ pub struct Client {
 
 impl Trace<'_> {
     /// Appends the field with its CRLF.
+    ///
+    /// It is always ASCII. RFC 6531 §3.7.3 would rather have names beyond it as they are where the
+    /// client asked for SMTPUTF8; but many ask always, and mail must not fail at a next hop without
+    /// SMTPUTF8 for nothing but what we wrote on it.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut line = Folded { column: 0, out };
         line.word("Received: from");
         match &self.client {
-            None => line.word(&self.domain(self.hostname)),
+            None => line.word(&self.hostname.canonical()),
             Some(client) => {
                 let literal = match client.address.to_canonical() {
                     IpAddr::V4(v4) => format!("[{v4}]"),
                     IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
                 };
                 match &client.name {
-                    Some(name) => line.word(&self.domain(name)),
+                    Some(name) => line.word(&name.canonical()),
                     None => line.word(&literal),
                 }
                 line.word(&format!("({literal})"));
             }
         }
-        line.clause("by", &self.domain(self.hostname));
+        line.clause("by", &self.hostname.canonical());
         line.clause(
             "with",
             match (self.smtputf8, self.tls.is_some()) {
@@ -69,9 +73,10 @@ impl Trace<'_> {
         );
         line.clause("id", self.id.as_str());
         if let Some(recipient) = self.only_recipient
-            && (self.smtputf8 || recipient.is_ascii())
+            && recipient.local_part().is_ascii()
         {
-            line.clause("for", &format!("<{recipient}>"));
+            let (local, domain) = (recipient.local_part(), recipient.domain().canonical());
+            line.clause("for", &format!("<{local}@{domain}>"));
         }
         if let Some(tls) = self.tls {
             line.clause("tls", tls.suite);
@@ -83,15 +88,6 @@ impl Trace<'_> {
         line.column += 1;
         line.word(self.date);
         line.out.extend_from_slice(b"\r\n");
-    }
-
-    /// A name beyond ASCII travels as such only where SMTPUTF8 allows it (RFC 6531 §3.7.3).
-    fn domain(&self, domain: &Domain) -> String {
-        if self.smtputf8 || domain.as_str().is_ascii() {
-            domain.as_str().to_owned()
-        } else {
-            domain.canonical()
-        }
     }
 }
 
@@ -160,11 +156,26 @@ mod tests {
              \tid 00000000000000000000000000 tls TLS_AES_256_GCM_SHA384\r\n\
              \tgroup X25519MLKEM768; Thu, 28 May 2026 20:26:40 +0000\r\n"
         );
-        let one = write(true, Some("\u{fc}@b.example"), None);
-        assert!(one.contains(" for <\u{fc}@b.example>"), "{one}");
+        let one = write(true, Some("a@b.example"), None);
+        assert!(one.contains(" for <a@b.example>"), "{one}");
         assert!(one.contains("with UTF8SMTPSA"), "{one}");
-        assert!(!write(false, Some("\u{fc}@b.example"), None).contains("for"));
         assert!(one.lines().all(|line| line.len() <= LINE_GOAL));
+    }
+
+    /// R6531-3.2c: what had a form in ASCII without it must keep it.
+    #[test]
+    fn the_field_never_needs_smtputf8() {
+        for smtputf8 in [false, true] {
+            let client = Client {
+                name: Domain::parse("\u{fc}.example").ok(),
+                address: "192.0.2.7".parse().unwrap(),
+            };
+            let domain = write(smtputf8, Some("a@\u{fc}.example"), Some(client));
+            assert!(domain.starts_with("Received: from xn--tda.example "));
+            assert!(domain.contains(" for <a@xn--tda.example>"), "{domain}");
+            let local = write(smtputf8, Some("\u{fc}@b.example"), None);
+            assert!(local.is_ascii() && !local.contains(" for "), "{local}");
+        }
     }
 
     /// R5321-4.4c, S21.
