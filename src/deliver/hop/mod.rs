@@ -94,6 +94,7 @@ impl Hops {
     ) -> Attempted {
         let origin = Origin::new(&attempt.sender, attempt.account.as_deref());
         let credential = hop.credential(&origin);
+        let _place = self.pool.enter(&attempt.route.name);
         let mut tour = Tour {
             hops: self,
             hop,
@@ -156,7 +157,7 @@ impl Tour<'_> {
             let was_kept = kept.is_some();
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => match self.open(host).await {
+                None => match self.open(host, &key).await {
                     Ok(connection) => connection,
                     Err(failure) => return self.not_open(host, &failure),
                 },
@@ -172,7 +173,7 @@ impl Tour<'_> {
             if connection.transactions() < self.hop.messages_per_connection {
                 self.hops.pool.put(key.clone(), connection, self.hop.idle);
             } else {
-                tokio::spawn(connection.quit());
+                self.hops.pool.retire(&key.route, connection);
             }
             match carried {
                 Carried::Through => return,
@@ -185,7 +186,9 @@ impl Tour<'_> {
         }
     }
 
-    async fn open(&self, host: &Host) -> Result<Connection, Box<OpenFailure>> {
+    async fn open(&self, host: &Host, key: &Key) -> Result<Connection, Box<OpenFailure>> {
+        let most = self.hop.connections;
+        self.hops.pool.make_room(&key.route, most).await;
         let setups = &self.hops.setups;
         let setup = setups.of(
             self.hop,

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, interval};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, interval, timeout_at},
+};
 
 use crate::{
     deliver::smtp::{Connection, Standing},
@@ -17,6 +20,8 @@ use crate::{
 const IDLE_MOST: usize = 512;
 /// How often those that waited long enough are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a new connection waits for the farewell of one whose place it takes.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// For whom a connection may be used again: those who would have opened one just like it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -36,6 +41,8 @@ pub(super) struct Pool(Arc<Mutex<State>>);
 struct State {
     idle: HashMap<Key, Vec<Idle>>,
     count: usize,
+    /// By route.
+    shares: HashMap<Box<str>, Share>,
     /// Somebody looks for those that waited long enough.
     is_watched: bool,
 }
@@ -45,7 +52,80 @@ struct Idle {
     until: Instant,
 }
 
+/// What a route has open beside the connections that wait.
+#[derive(Default)]
+struct Share {
+    /// Attempts under way, each with one connection at most.
+    attempts: usize,
+    /// Connections that say goodbye.
+    leaving: Vec<JoinHandle<()>>,
+}
+
+/// An attempt under way; counted until it is dropped.
+pub(super) struct Place {
+    pool: Pool,
+    route: Box<str>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        if let Some(share) = state.shares.get_mut(&self.route) {
+            share.attempts = share.attempts.saturating_sub(1);
+            share.leaving.retain(|farewell| !farewell.is_finished());
+            if share.attempts == 0 && share.leaving.is_empty() {
+                state.shares.remove(&self.route);
+            }
+        }
+    }
+}
+
 impl Pool {
+    /// Begins an attempt on this route.
+    pub(super) fn enter(&self, route: &str) -> Place {
+        self.state()
+            .shares
+            .entry(route.into())
+            .or_default()
+            .attempts += 1;
+        Place {
+            pool: self.clone(),
+            route: route.into(),
+        }
+    }
+
+    /// Makes room for a connection of an attempt that has begun: of a route's connections, those
+    /// that wait for others' mail are ended where `most` would be exceeded, the oldest first.
+    ///
+    /// Hosts that limit connections count those that say goodbye too, so they are waited for.
+    pub(super) async fn make_room(&self, route: &str, most: usize) {
+        let farewells = {
+            let mut state = self.state();
+            let share = state.shares.entry(route.into()).or_default();
+            share.leaving.retain(|farewell| !farewell.is_finished());
+            let (attempts, leaving) = (share.attempts, share.leaving.len());
+            let mut waiting: usize = state.of(route).map(|(_, waiting)| waiting.len()).sum();
+            if attempts + waiting + leaving <= most {
+                return;
+            }
+            while attempts + waiting > most
+                && let Some(oldest) = state.take_oldest(route)
+            {
+                waiting -= 1;
+                state.retire(route, oldest);
+            }
+            let share = state.shares.entry(route.into()).or_default();
+            std::mem::take(&mut share.leaving)
+        };
+        let give_up = Instant::now() + FAREWELL;
+        for mut farewell in farewells {
+            if timeout_at(give_up, &mut farewell).await.is_err() {
+                // Closes it.
+                farewell.abort();
+            }
+        }
+    }
+
     /// A connection that is still good; the one used last, for its host is most likely awake.
     pub(super) fn take(&self, key: &Key) -> Option<Connection> {
         let mut state = self.state();
@@ -58,7 +138,7 @@ impl Pool {
             if idle.until > Instant::now() && idle.connection.is_idle_alive() {
                 return Some(idle.connection);
             }
-            retire(idle.connection);
+            state.retire(&key.route, idle.connection);
         }
     }
 
@@ -69,8 +149,7 @@ impl Pool {
         }
         let mut state = self.state();
         if wait.is_zero() || state.count >= IDLE_MOST {
-            drop(state);
-            return retire(connection);
+            return state.retire(&key.route, connection);
         }
         let until = Instant::now() + wait;
         state.count += 1;
@@ -81,11 +160,16 @@ impl Pool {
         }
     }
 
+    /// Ends a connection that has carried its share.
+    pub(super) fn retire(&self, route: &str, connection: Connection) {
+        self.state().retire(route, connection);
+    }
+
     /// Ends every connection that waits.
     pub(super) async fn close(&self) {
         let idle = std::mem::take(&mut self.state().idle);
         self.state().count = 0;
-        let mut ends = tokio::task::JoinSet::new();
+        let mut ends = JoinSet::new();
         for idle in idle.into_values().flatten() {
             ends.spawn(idle.connection.quit());
         }
@@ -97,9 +181,38 @@ impl Pool {
     }
 }
 
-/// Says goodbye; nobody waits for it.
-fn retire(connection: Connection) {
-    tokio::spawn(connection.quit());
+impl State {
+    /// The connections of a route that wait.
+    fn of(&self, route: &str) -> impl Iterator<Item = (&Key, &Vec<Idle>)> {
+        self.idle
+            .iter()
+            .filter(move |(key, _)| *key.route == *route)
+    }
+
+    /// Of the connections of a route that wait, the one that has waited longest.
+    fn take_oldest(&mut self, route: &str) -> Option<Connection> {
+        let first = |waiting: &Vec<Idle>| waiting.first().map(|idle| idle.until);
+        let oldest = self.of(route).min_by_key(|(_, waiting)| first(waiting));
+        let key = oldest?.0.clone();
+        let waiting = self.idle.get_mut(&key)?;
+        if waiting.is_empty() {
+            return None;
+        }
+        let idle = waiting.remove(0);
+        if waiting.is_empty() {
+            self.idle.remove(&key);
+        }
+        self.count -= 1;
+        Some(idle.connection)
+    }
+
+    /// Has a connection say goodbye.
+    fn retire(&mut self, route: &str, connection: Connection) {
+        let farewell = tokio::spawn(connection.quit());
+        let share = self.shares.entry(route.into()).or_default();
+        share.leaving.retain(|farewell| !farewell.is_finished());
+        share.leaving.push(farewell);
+    }
 }
 
 /// Ends connections that waited long enough, until none waits.
@@ -111,18 +224,17 @@ async fn watch(pool: std::sync::Weak<Mutex<State>>) {
         let mut state = pool.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let mut over = Vec::new();
-        state.idle.retain(|_, waiting| {
-            over.extend(waiting.extract_if(.., |idle| idle.until <= now));
+        state.idle.retain(|key, waiting| {
+            let expired = waiting.extract_if(.., |idle| idle.until <= now);
+            over.extend(expired.map(|idle| (key.route.clone(), idle.connection)));
             !waiting.is_empty()
         });
         state.count -= over.len();
         state.is_watched = !state.idle.is_empty();
-        let goes_on = state.is_watched;
-        drop(state);
-        for idle in over {
-            retire(idle.connection);
+        for (route, connection) in over {
+            state.retire(&route, connection);
         }
-        if !goes_on {
+        if !state.is_watched {
             return;
         }
     }
