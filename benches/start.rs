@@ -47,7 +47,8 @@ fn main() {
             .block_on(Store::open_read_only(&path))
             .expect("a database");
         bencher.iter(|| {
-            let counts = runtime.block_on(store.queue_counts()).expect("counts");
+            let counted = store.queue_counts(SystemTime::now());
+            let counts = runtime.block_on(counted).expect("counts");
             assert_eq!(counts.messages, MESSAGES as u64);
         });
         runtime.block_on(store.close());

@@ -1,6 +1,6 @@
 //! `gatepost queue`: what is in custody, read beside a running server or without one.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::store::{
     Store, StoreError,
-    queue::{QueueEntry, QueueRecipient, RecipientState},
+    queue::{Filter, QueueEntry, QueueRecipient, RecipientState},
 };
 
 /// What to do with the queue.
@@ -49,12 +49,13 @@ impl QueueCommand {
 
 /// The oldest `limit` messages, and how many there are beyond them.
 async fn listed(store: &Store, limit: u32) -> Result<(Vec<QueueEntry>, u64), StoreError> {
-    let mut entries = store.queue_list(0, limit + 1).await?;
+    let (filter, now) = (Filter::default(), SystemTime::now());
+    let mut entries = store.queue_list(&filter, now, 0, limit + 1).await?;
     if entries.len() <= limit as usize {
         return Ok((entries, 0));
     }
     entries.truncate(limit as usize);
-    let counts = store.queue_counts().await?;
+    let counts = store.queue_counts(now).await?;
     // Counted a moment later, while the queue moves: at least the one that was seen.
     Ok((entries, counts.messages.saturating_sub(limit.into()).max(1)))
 }
@@ -154,6 +155,7 @@ mod tests {
             number: 1,
             id: id.into(),
             account: None,
+            account_name: None,
             sender: "ann@example.org".into(),
             size_octets: 1234,
             received_at: at,
@@ -165,6 +167,9 @@ mod tests {
                 next_attempt_at: at + Duration::from_secs(60),
                 last_code: Some("4.2.0".into()),
                 last_text: Some("busy\u{1b}[2J".into()),
+                notify: None,
+                original: None,
+                delay_told_at: None,
             }],
         }
     }

@@ -558,7 +558,7 @@ impl Spool {
 
     /// Counts the queue, for metrics.
     pub async fn counts(&self) -> Result<QueueCounts, CustodyError> {
-        let counts = self.shared.store.queue_counts().await;
+        let counts = self.shared.store.queue_counts(SystemTime::now()).await;
         counts.map_err(|error| CustodyError::from_store(&error))
     }
 

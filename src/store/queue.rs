@@ -8,16 +8,28 @@
 //! that with a lock on its directory.
 
 mod batch;
+mod change;
 mod claim;
+mod counts;
+mod filter;
+mod history;
 mod list;
 mod rows;
+mod show;
 mod statements;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use batch::{Batch, BodyRow, EventKind, EventRow, MessageRow, Next, Record, Vain};
+pub use change::{Change, Cursor, Part, Place, Tally, Verb};
 pub use claim::{ClaimedMessage, ClaimedRecipient, ContentRow};
-pub use list::{QueueCounts, QueueEntry, QueueRecipient, RecipientState};
+pub use counts::QueueCounts;
+pub use filter::{Filter, Party};
+pub use history::{
+    StoredEvent, StoredTls, StoredTry, TRACED_MAX, Trace, TracedMessage, TracedReport,
+};
+pub use list::{QueueEntry, QueueRecipient, RecipientState};
+pub use show::QueueMessage;
 
 use super::{Store, StoreError};
 
@@ -84,6 +96,15 @@ impl Store {
     pub async fn end_incarnation(&self, incarnation: Incarnation) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM nodes WHERE incarnation = $1")
             .bind(incarnation.0)
+            .execute(self.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// As [`Store::end_incarnation`], for whichever process has that name: it is known to be gone.
+    pub async fn end_node(&self, node: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM nodes WHERE name = $1")
+            .bind(node)
             .execute(self.writer())
             .await?;
         Ok(())

@@ -9,7 +9,7 @@ const LARGE: [u8; 3 * INLINE] = [b'x'; 3 * INLINE];
 /// The queue after a restart: queue ids with the content they have.
 async fn queue(house: &House) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for entry in house.store.queue_list(0, 1000).await.unwrap() {
+    for entry in house.listed(1000).await {
         assert_eq!(entry.recipients.len(), 2, "{}", entry.id);
         let content = house
             .spool

@@ -54,7 +54,7 @@ async fn a_failing_disk_refuses_large_mail_and_recovers() {
         );
         state.lock().unwrap().fault = None;
     }
-    assert!(house.store.queue_list(0, 10).await.unwrap().is_empty());
+    assert!(house.listed(10).await.is_empty());
     attempt_large(&house, 99).await.unwrap();
     // No file was ever synced twice.
     let events = state.lock().unwrap().events.clone();
@@ -118,7 +118,7 @@ async fn a_full_database_refuses_and_recovers() {
     house.commit(9, b"x").await.unwrap();
     let accepted = 2 + results.iter().filter(|result| result.is_ok()).count();
     let house = house.killed().await;
-    let listed = house.store.queue_list(0, 20).await.unwrap();
+    let listed = house.listed(20).await;
     assert_eq!(listed.len(), accepted);
 }
 
@@ -128,7 +128,7 @@ async fn a_connection_that_cannot_write_is_replaced() {
     house.store.execute("PRAGMA query_only = 1").await;
     assert!(failed(&house.commit(1, b"x").await));
     house.commit(2, b"x").await.unwrap();
-    let listed = house.store.queue_list(0, 10).await.unwrap();
+    let listed = house.listed(10).await;
     assert_eq!(listed.len(), 1);
 }
 
@@ -144,7 +144,7 @@ async fn a_database_locked_by_another_process_refuses_and_recovers() {
     assert!(failed(&house.spool.record(done.into()).await));
     other.execute("ROLLBACK").await;
     house.commit(2, b"x").await.unwrap();
-    assert_eq!(house.store.queue_list(0, 10).await.unwrap().len(), 1);
+    assert_eq!(house.listed(10).await.len(), 1);
 }
 
 /// S37: refused before the content comes, and taken again soon after there is room.
@@ -200,7 +200,7 @@ async fn a_full_file_system_refuses_and_recovers() {
     }
     std::fs::remove_file(&hog).unwrap();
     let again = house.commit_or_refuse(99, &LARGE).await;
-    let listed = house.store.queue_list(0, 100).await.unwrap();
+    let listed = house.listed(100).await;
     house.spool.close().await;
     house.store.close().await;
     let unmounted = std::process::Command::new("umount")

@@ -122,12 +122,12 @@ async fn a_report_that_cannot_be_stored_takes_the_end_with_it() {
         ..Settlement::default()
     };
     assert!(house.spool.record(settlement.clone()).await.is_err());
-    let left = house.store.queue_list(0, 10).await.unwrap();
+    let left = house.listed(10).await;
     assert_eq!((left.len(), left[0].recipients.len()), (1, 2));
     assert_eq!(rows(&house, "SELECT count(*) FROM tries").await, 0);
     house.store.execute("DROP TRIGGER refuse").await;
     house.spool.record(settlement).await.unwrap();
-    let left = house.store.queue_list(0, 10).await.unwrap();
+    let left = house.listed(10).await;
     assert_eq!((left.len(), left[0].recipients.len()), (2, 1));
 }
 

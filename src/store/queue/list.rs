@@ -2,7 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::time;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Filter,
+    filter::{add, message_matches, recipient_matches},
+    time,
+};
 use crate::{
     envelope::AccountId,
     store::{Store, StoreError},
@@ -17,6 +23,8 @@ pub struct QueueEntry {
     pub id: String,
     /// Who submitted it.
     pub account: Option<AccountId>,
+    /// Login name of that account when it did.
+    pub account_name: Option<String>,
     /// Reverse-path; empty for the null one.
     pub sender: String,
     /// Header section and body.
@@ -44,10 +52,17 @@ pub struct QueueRecipient {
     pub last_code: Option<String>,
     /// Text of the last attempt, or why the message was set aside. From the network: escape it.
     pub last_text: Option<String>,
+    /// NOTIFY, as given (RFC 3461 §4.1).
+    pub notify: Option<String>,
+    /// ORCPT, as given (RFC 3461 §4.2).
+    pub original: Option<String>,
+    /// When its sender last heard that it is delayed.
+    pub delay_told_at: Option<SystemTime>,
 }
 
 /// What a recipient waits for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RecipientState {
     /// Its first attempt.
     Due,
@@ -61,125 +76,216 @@ pub enum RecipientState {
     Aside,
 }
 
-/// How many there are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct QueueCounts {
-    /// Messages in custody.
-    pub messages: u64,
-    /// Recipients that are or will be due, claimed ones included.
-    pub due: u64,
-    /// Recipients held.
-    pub held: u64,
-    /// Recipients set aside.
-    pub aside: u64,
+impl RecipientState {
+    /// Every state.
+    pub const ALL: [RecipientState; 5] = [
+        RecipientState::Due,
+        RecipientState::Deferred,
+        RecipientState::Claimed,
+        RecipientState::Held,
+        RecipientState::Aside,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecipientState::Due => "due",
+            RecipientState::Deferred => "deferred",
+            RecipientState::Claimed => "claimed",
+            RecipientState::Held => "held",
+            RecipientState::Aside => "aside",
+        }
+    }
+
+    /// Reads [`RecipientState::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        let mut states = RecipientState::ALL.into_iter();
+        states.find(|state| state.as_str() == word)
+    }
 }
 
 impl Store {
-    /// Up to `limit` messages in order of arrival, after the one whose number is `after`.
-    pub async fn queue_list(&self, after: i64, limit: u32) -> Result<Vec<QueueEntry>, StoreError> {
+    /// Up to `limit` messages in order of arrival, after the one whose number is `after`, that have
+    /// recipients of the filter's kind, and those recipients alone.
+    ///
+    /// `now` tells which claims are those of the living.
+    pub async fn queue_list(
+        &self,
+        filter: &Filter,
+        now: SystemTime,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<QueueEntry>, StoreError> {
         // One read transaction, so that a message and its recipients are of one moment.
         let mut transaction = self.reader().begin().await?;
-        let messages: Vec<(i64, String, Option<i64>, String, i64, i64)> = sqlx::query_as(
-            r#"
-            SELECT number, id, account, sender, size_octets, received_at
-              FROM messages
-             WHERE number > $1
-             ORDER BY number
-             LIMIT $2
-            "#,
-        )
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&mut *transaction)
-        .await?;
-        let mut entries: Vec<QueueEntry> = messages
-            .into_iter()
-            .map(
-                |(number, id, account, sender, size, received_at)| QueueEntry {
-                    number,
-                    id,
-                    account: account.map(AccountId),
-                    sender,
-                    size_octets: u64::try_from(size).unwrap_or_default(),
-                    received_at: time(received_at),
-                    recipients: Vec::new(),
-                },
-            )
-            .collect();
-        let Some(last) = entries.last().map(|entry| entry.number) else {
-            return Ok(entries);
+        let mut arguments = filter.arguments(&filter.states, now)?;
+        add(&mut arguments, after)?;
+        add(&mut arguments, limit)?;
+        let statement = match filter.ids.is_empty() {
+            true => LIST,
+            false => {
+                add(&mut arguments, filter.id_array())?;
+                LIST_BY_ID
+            }
         };
-        let recipients: Vec<RecipientRow> = sqlx::query_as(
-            r#"
-            SELECT message, number, address, status,
-                   coalesce(claimed_by IN (SELECT incarnation FROM nodes), 0),
-                   attempts, next_attempt_at, last_code, last_text
-              FROM recipients
-             WHERE message > $1
-               AND message <= $2
-             ORDER BY message, number
-            "#,
-        )
-        .bind(after)
-        .bind(last)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let messages: Vec<MessageColumns> = sqlx::query_as_with(statement, arguments)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let mut entries: Vec<QueueEntry> = messages.into_iter().map(entry).collect();
+        let numbers: Vec<_> = entries.iter().map(|entry| entry.number).collect();
+        let mut arguments = filter.arguments(&filter.states, now)?;
+        add(&mut arguments, serde_json::json!(numbers).to_string())?;
+        let recipients: Vec<RecipientColumns> = sqlx::query_as_with(RECIPIENTS, arguments)
+            .fetch_all(&mut *transaction)
+            .await?;
         let mut entry = entries.iter_mut().peekable();
-        for (message, number, address, status, claimed, attempts, at, code, text) in recipients {
-            while entry.next_if(|entry| entry.number < message).is_some() {}
-            let Some(entry) = entry.peek_mut().filter(|entry| entry.number == message) else {
-                continue;
-            };
-            entry.recipients.push(QueueRecipient {
-                number,
-                address,
-                state: match status.as_str() {
-                    "held" => RecipientState::Held,
-                    "aside" => RecipientState::Aside,
-                    _ if claimed => RecipientState::Claimed,
-                    _ if attempts > 0 => RecipientState::Deferred,
-                    _ => RecipientState::Due,
-                },
-                attempts,
-                next_attempt_at: time(at),
-                last_code: code,
-                last_text: text,
-            });
+        for row in recipients {
+            while entry.next_if(|entry| entry.number < row.0).is_some() {}
+            if let Some(entry) = entry.peek_mut().filter(|entry| entry.number == row.0) {
+                entry.recipients.push(recipient(row));
+            }
         }
         Ok(entries)
     }
 
-    /// Counts the queue. Reads an index entry for each message: for metrics, not for the hot path.
-    pub async fn queue_counts(&self) -> Result<QueueCounts, StoreError> {
-        let (messages, due, held, aside): (i64, i64, i64, i64) = sqlx::query_as(
-            r#"
-            SELECT (SELECT count(*) FROM messages),
-                   count(*) FILTER (WHERE status = 'due'),
-                   count(*) FILTER (WHERE status = 'held'),
-                   count(*) FILTER (WHERE status = 'aside')
-              FROM recipients
-            "#,
-        )
-        .fetch_one(self.reader())
-        .await?;
-        let unsigned = |count: i64| u64::try_from(count).unwrap_or_default();
-        Ok(QueueCounts {
-            messages: unsigned(messages),
-            due: unsigned(due),
-            held: unsigned(held),
-            aside: unsigned(aside),
-        })
+    /// How many messages [`Store::queue_list`] would list after that one without a limit.
+    ///
+    /// Reads all of the queue behind it.
+    pub async fn queue_length(
+        &self,
+        filter: &Filter,
+        now: SystemTime,
+        after: i64,
+    ) -> Result<u64, StoreError> {
+        let mut arguments = filter.arguments(&filter.states, now)?;
+        add(&mut arguments, after)?;
+        let statement = match filter.ids.is_empty() {
+            true => LENGTH,
+            false => {
+                add(&mut arguments, filter.id_array())?;
+                LENGTH_BY_ID
+            }
+        };
+        let count: i64 = sqlx::query_scalar_with(statement, arguments)
+            .fetch_one(self.reader())
+            .await?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 }
 
-type RecipientRow = (
+// Octets where damage may have made them no text.
+type MessageColumns = (i64, Vec<u8>, Option<i64>, Option<String>, Vec<u8>, i64, i64);
+
+/// Columns of [`RECIPIENT_COLUMNS`] behind the number of the message.
+pub(super) type RecipientColumns = (
     i64,
     u32,
+    Vec<u8>,
     String,
-    String,
-    bool,
     u32,
     i64,
     Option<String>,
     Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
+
+fn entry(row: MessageColumns) -> QueueEntry {
+    let (number, id, account, account_name, sender, size, received_at) = row;
+    QueueEntry {
+        number,
+        id: lossy(id),
+        account: account.map(AccountId),
+        account_name,
+        sender: lossy(sender),
+        size_octets: u64::try_from(size).unwrap_or_default(),
+        received_at: time(received_at),
+        recipients: Vec::new(),
+    }
+}
+
+pub(super) fn recipient(row: RecipientColumns) -> QueueRecipient {
+    let (_, number, address, state, attempts, at, code, text, notify, original, told_at) = row;
+    QueueRecipient {
+        number,
+        address: lossy(address),
+        state: RecipientState::parse(&state).unwrap_or(RecipientState::Aside),
+        attempts,
+        next_attempt_at: time(at),
+        last_code: code,
+        last_text: text,
+        notify,
+        original,
+        delay_told_at: told_at.map(time),
+    }
+}
+
+pub(super) fn lossy(octets: Vec<u8>) -> String {
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+macro_rules! recipient_columns {
+    () => {
+        concat!(
+            "r.message, r.number, r.address, ",
+            $crate::store::queue::filter::state!(),
+            ", r.attempts, r.next_attempt_at, r.last_code, r.last_text, r.notify, r.original,
+               r.delay_told_at "
+        )
+    };
+}
+
+pub(super) use recipient_columns;
+
+/// The messages of a filter, behind `FROM` and the join. `$15` number of the message before.
+macro_rules! matching {
+    () => {
+        concat!(
+            "WHERE m.number > $15 AND ",
+            message_matches!(),
+            " AND EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = m.number AND ",
+            recipient_matches!(),
+            ") "
+        )
+    };
+}
+
+macro_rules! columns {
+    () => {
+        "SELECT m.number, m.id, m.account, m.account_name, m.sender, m.size_octets, m.received_at "
+    };
+}
+
+/// `$16` limit.
+pub(super) const LIST: &str = concat!(
+    columns!(),
+    "FROM messages AS m ",
+    matching!(),
+    "ORDER BY m.number LIMIT $16"
+);
+
+/// `$16` limit, `$17` queue ids.
+pub(super) const LIST_BY_ID: &str = concat!(
+    columns!(),
+    "FROM json_each($17) AS j CROSS JOIN messages AS m ON m.id = j.value ",
+    matching!(),
+    "ORDER BY m.number LIMIT $16"
+);
+
+pub(super) const LENGTH: &str = concat!("SELECT count(*) FROM messages AS m ", matching!());
+
+/// `$16` queue ids.
+pub(super) const LENGTH_BY_ID: &str = concat!(
+    "SELECT count(*) FROM json_each($16) AS j CROSS JOIN messages AS m ON m.id = j.value ",
+    matching!()
+);
+
+/// `$15` numbers of messages.
+pub(super) const RECIPIENTS: &str = concat!(
+    "SELECT ",
+    recipient_columns!(),
+    "FROM json_each($15) AS j CROSS JOIN recipients AS r ON r.message = j.value WHERE ",
+    recipient_matches!(),
+    " ORDER BY r.message, r.number"
 );

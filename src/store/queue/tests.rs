@@ -1,5 +1,7 @@
 //! Rows: what is claimed, what ends, and that no statement walks the queue.
 
+mod changes;
+
 use super::{
     claim::{CLAIM, NEXT_DUE},
     statements::EVERYTHING,
@@ -151,7 +153,7 @@ fn queue_id(number: u64) -> QueueId {
 }
 
 async fn messages(store: &Store) -> u64 {
-    store.queue_counts().await.unwrap().messages
+    store.queue_counts(UNIX_EPOCH).await.unwrap().messages
 }
 
 /// S4.

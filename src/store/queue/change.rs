@@ -1,0 +1,500 @@
+//! What an operator does to recipients in custody: hold, release, try at once, cancel.
+//!
+//! A change walks the queue in order of arrival and does one bounded part at a time: it looks for a
+//! part's recipients among the readers, then changes them by their keys in one short transaction,
+//! so that the writer is never kept for long. Within the transaction each recipient is looked at
+//! again. One that a living process has claimed is let be and told of: so the claim decides between
+//! delivery and an operator, and exactly one of them has the recipient. What arrives after the walk
+//! began is not of it.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::{
+    Filter, LEASE, RecipientState,
+    filter::{add, message_matches, recipient_matches, state},
+    list::lossy,
+    milliseconds, span,
+};
+use crate::store::{Store, StoreError};
+
+/// Recipients changed in one transaction at most.
+const PART: u32 = 1000;
+/// Recipients looked at for one part at most.
+const LOOKED_AT: u32 = 20_000;
+/// Recipients named that were let be.
+const NAMED: usize = 100;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Due and deferred recipients are held.
+    Hold,
+    /// Held recipients are due at once.
+    Release,
+    /// Deferred recipients are due at once.
+    Retry,
+    /// Recipients end: they are never served.
+    Cancel,
+}
+
+/// What is to be done, and to whom.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// What.
+    pub verb: Verb,
+    /// To whom; those whose state the verb does not concern are passed over.
+    pub filter: Filter,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Cursor {
+    /// The last message looked at, and of it the last recipient.
+    after: (i64, i64),
+    /// The last message of the walk.
+    until: i64,
+    /// The last message that was counted as changed.
+    counted: i64,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tally {
+    /// Recipients changed.
+    pub recipients: u64,
+    /// Messages that they belong to.
+    pub messages: u64,
+    /// Recipients that a living process has claimed: let be.
+    pub under_way: u64,
+    /// The first of these.
+    pub let_be: Vec<Place>,
+    /// Recipients that ended, or came to wait for something else, before they could be changed.
+    pub missed: u64,
+    /// Queue ids that no message in custody has.
+    pub unknown: Vec<String>,
+}
+
+/// A recipient of a message.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Place {
+    /// The queue id.
+    pub queue_id: String,
+    /// The forward-path.
+    pub recipient: String,
+}
+
+/// One part of a change.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// What it did.
+    pub tally: Tally,
+    /// Where to go on; none at the end.
+    pub next: Option<Cursor>,
+    /// Recipients that have ended.
+    pub cancelled: Vec<Place>,
+    /// Body files of messages that have left the queue: nobody needs them.
+    pub ended_files: Vec<String>,
+}
+
+impl Verb {
+    /// The states that it concerns. Claimed ones are let be, but told of.
+    fn concerns(self) -> &'static [RecipientState] {
+        use RecipientState::{Claimed, Deferred, Due, Held};
+        match self {
+            Verb::Hold => &[Due, Deferred, Claimed],
+            Verb::Release => &[Held],
+            Verb::Retry => &[Deferred, Claimed],
+            Verb::Cancel => &RecipientState::ALL,
+        }
+    }
+}
+
+impl Tally {
+    /// Takes another one's counts over.
+    pub fn append(&mut self, mut other: Tally) {
+        self.recipients += other.recipients;
+        self.messages += other.messages;
+        self.under_way += other.under_way;
+        self.missed += other.missed;
+        self.let_be.append(&mut other.let_be);
+        self.let_be.truncate(NAMED);
+        self.unknown.append(&mut other.unknown);
+    }
+}
+
+impl Change {
+    /// The states of recipients that it looks for.
+    fn states(&self) -> Vec<RecipientState> {
+        let asked = &self.filter.states;
+        let concerned = self.verb.concerns().iter().copied();
+        concerned
+            .filter(|state| asked.is_empty() || asked.contains(state))
+            .collect()
+    }
+}
+
+impl Store {
+    /// Does the part of a change that follows `from`, or its first one, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of this part is done; parts before it are.
+    pub async fn change_queue(
+        &self,
+        change: &Change,
+        from: Option<Cursor>,
+        now: SystemTime,
+    ) -> Result<Part, StoreError> {
+        let states = change.states();
+        let mut part = Part::default();
+        let from = match from {
+            Some(from) => from,
+            None => {
+                part.tally.unknown = self.unknown_ids(&change.filter).await?;
+                self.beginning().await?
+            }
+        };
+        if states.is_empty() {
+            return Ok(part);
+        }
+        let (keys, reached) = self.look(change, &states, from, now).await?;
+        let counted = if keys.is_empty() {
+            from.counted
+        } else {
+            let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
+            let taken = take(&mut transaction, &keys, &states, now, &mut part).await?;
+            if !taken.is_empty() {
+                apply(&mut transaction, change.verb, &taken, now, &mut part).await?;
+            }
+            transaction.commit().await?;
+            let mut counted = from.counted;
+            for key in &taken {
+                part.tally.recipients += 1;
+                if key.0 > counted {
+                    (counted, part.tally.messages) = (key.0, part.tally.messages + 1);
+                }
+            }
+            counted
+        };
+        part.next = reached.map(|after| Cursor {
+            after,
+            counted,
+            ..from
+        });
+        Ok(part)
+    }
+
+    async fn beginning(&self) -> Result<Cursor, StoreError> {
+        let until = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM messages")
+            .fetch_one(self.reader())
+            .await?;
+        Ok(Cursor {
+            after: (0, -1),
+            until,
+            counted: 0,
+        })
+    }
+
+    async fn unknown_ids(&self, filter: &Filter) -> Result<Vec<String>, StoreError> {
+        let unknown = sqlx::query_scalar(UNKNOWN)
+            .bind(filter.id_array())
+            .fetch_all(self.reader())
+            .await?;
+        Ok(unknown)
+    }
+
+    /// Keys of recipients behind the cursor that are to be changed, and how far was looked; none
+    /// where nothing is left.
+    async fn look(
+        &self,
+        change: &Change,
+        states: &[RecipientState],
+        from: Cursor,
+        now: SystemTime,
+    ) -> Result<(Vec<Key>, Option<Key>), StoreError> {
+        let filter = &change.filter;
+        let mut arguments = filter.arguments(states, now)?;
+        add(&mut arguments, from.after.0)?;
+        add(&mut arguments, from.after.1)?;
+        add(&mut arguments, PART)?;
+        let (statement, end) = match filter.ids.is_empty() {
+            true => {
+                let end: Option<Key> = sqlx::query_as(END)
+                    .bind(from.after.0)
+                    .bind(from.after.1)
+                    .bind(from.until)
+                    .bind(LOOKED_AT)
+                    .fetch_optional(self.reader())
+                    .await?;
+                let (message, number) = end.unwrap_or((from.until, i64::MAX));
+                add(&mut arguments, message)?;
+                add(&mut arguments, number)?;
+                (WALK, end)
+            }
+            false => {
+                add(&mut arguments, filter.id_array())?;
+                (BY_ID, None)
+            }
+        };
+        let keys: Vec<Key> = sqlx::query_as_with(statement, arguments)
+            .fetch_all(self.reader())
+            .await?;
+        let reached = match keys.len() < PART as usize {
+            true => end,
+            false => keys.last().copied(),
+        };
+        Ok((keys, reached))
+    }
+}
+
+/// A recipient: its message's number and its own.
+type Key = (i64, i64);
+
+type TakenColumns = (i64, i64, Vec<u8>, Vec<u8>, String);
+
+/// Looks at recipients again, where nobody else can change them: which may be taken?
+pub(super) async fn take(
+    connection: &mut SqliteConnection,
+    keys: &[Key],
+    states: &[RecipientState],
+    now: SystemTime,
+    part: &mut Part,
+) -> Result<Vec<Key>, StoreError> {
+    let rows: Vec<TakenColumns> = sqlx::query_as(STATES)
+        .bind(milliseconds(now))
+        .bind(span(LEASE))
+        .bind(serde_json::json!(keys).to_string())
+        .fetch_all(connection)
+        .await?;
+    part.tally.missed += (keys.len() - rows.len()) as u64;
+    let mut taken = Vec::with_capacity(rows.len());
+    for (message, number, queue_id, recipient, state) in rows {
+        let state = RecipientState::parse(&state).filter(|state| states.contains(state));
+        let place = || Place {
+            queue_id: lossy(queue_id),
+            recipient: lossy(recipient),
+        };
+        match state {
+            Some(RecipientState::Claimed) => {
+                part.tally.under_way += 1;
+                if part.tally.let_be.len() < NAMED {
+                    part.tally.let_be.push(place());
+                }
+            }
+            Some(_) => taken.push((message, number)),
+            None => part.tally.missed += 1,
+        }
+    }
+    Ok(taken)
+}
+
+/// Does it to recipients that are ours to change.
+async fn apply(
+    transaction: &mut Transaction<'_, Sqlite>,
+    verb: Verb,
+    keys: &[Key],
+    now: SystemTime,
+    part: &mut Part,
+) -> Result<(), StoreError> {
+    let keys = serde_json::json!(keys).to_string();
+    let statement = match verb {
+        Verb::Hold => HOLD,
+        Verb::Release => RELEASE,
+        Verb::Retry => RETRY,
+        Verb::Cancel => return cancel(transaction, &keys, now, part).await,
+    };
+    sqlx::query(statement)
+        .bind(keys)
+        .bind(milliseconds(now))
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Ends recipients, and with the last one its message.
+async fn cancel(
+    transaction: &mut Transaction<'_, Sqlite>,
+    keys: &str,
+    now: SystemTime,
+    part: &mut Part,
+) -> Result<(), StoreError> {
+    let now = milliseconds(now);
+    let ended: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(ENDING)
+        .bind(keys)
+        .fetch_all(&mut **transaction)
+        .await?;
+    let places = ended.into_iter().map(|(queue_id, recipient)| Place {
+        queue_id: lossy(queue_id),
+        recipient: lossy(recipient),
+    });
+    part.cancelled = places.collect();
+    for statement in [TRIES, EVENTS, END_RECIPIENTS] {
+        sqlx::query(statement)
+            .bind(keys)
+            .bind(now)
+            .bind(CANCELLED)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    part.ended_files = sqlx::query_scalar(ENDED_FILES)
+        .bind(keys)
+        .fetch_all(&mut **transaction)
+        .await?;
+    for statement in [DEPARTED, END_MESSAGES] {
+        sqlx::query(statement)
+            .bind(keys)
+            .bind(now)
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What history says of a cancelled recipient.
+const CANCELLED: &str = "cancelled by the operator";
+
+/// `$1` queue ids.
+const UNKNOWN: &str = r#"
+    SELECT value
+      FROM json_each($1)
+     WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = value)
+"#;
+
+/// `$1`, `$2` behind this recipient, `$3` up to this message, `$4` how many to pass.
+pub(super) const END: &str = r#"
+    SELECT message, number
+      FROM recipients
+     WHERE (message, number) > ($1, $2)
+       AND message <= $3
+     ORDER BY message, number
+     LIMIT 1 OFFSET $4
+"#;
+
+/// `$15`, `$16` behind this recipient, `$17` limit, `$18`, `$19` up to this one.
+pub(super) const WALK: &str = concat!(
+    r#"
+    SELECT r.message, r.number
+      FROM recipients AS r
+     CROSS JOIN messages AS m ON m.number = r.message
+     WHERE (r.message, r.number) > ($15, $16)
+       AND (r.message, r.number) <= ($18, $19)
+       AND "#,
+    message_matches!(),
+    "AND ",
+    recipient_matches!(),
+    "ORDER BY r.message, r.number LIMIT $17"
+);
+
+/// `$15`, `$16` behind this recipient, `$17` limit, `$18` queue ids.
+pub(super) const BY_ID: &str = concat!(
+    r#"
+    SELECT r.message, r.number
+      FROM json_each($18) AS j
+     CROSS JOIN messages AS m ON m.id = j.value
+     CROSS JOIN recipients AS r ON r.message = m.number
+     WHERE (r.message, r.number) > ($15, $16)
+       AND "#,
+    message_matches!(),
+    "AND ",
+    recipient_matches!(),
+    "ORDER BY r.message, r.number LIMIT $17"
+);
+
+/// `$1` now, `$2` lease, `$3` keys.
+pub(super) const STATES: &str = concat!(
+    "SELECT r.message, r.number, m.id, r.address, ",
+    state!(),
+    r#"
+      FROM json_each($3) AS j
+     CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
+     CROSS JOIN messages AS m ON m.number = r.message
+    "#
+);
+
+/// `$1` keys.
+pub(super) const HOLD: &str = r#"
+    UPDATE recipients
+       SET status = 'held',
+           claimed_by = NULL
+     WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
+"#;
+
+/// `$1` keys, `$2` now.
+pub(super) const RELEASE: &str = r#"
+    UPDATE recipients
+       SET status = 'due',
+           next_attempt_at = $2,
+           claimed_by = NULL
+     WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
+"#;
+
+/// `$1` keys, `$2` now. One that was due before keeps its place in the line.
+pub(super) const RETRY: &str = r#"
+    UPDATE recipients
+       SET next_attempt_at = min(next_attempt_at, $2),
+           claimed_by = NULL
+     WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
+"#;
+
+/// `$1` keys.
+pub(super) const ENDING: &str = r#"
+    SELECT m.id, r.address
+      FROM json_each($1) AS j
+     CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
+     CROSS JOIN messages AS m ON m.number = r.message
+"#;
+
+/// `$1` keys, `$2` now, `$3` text.
+pub(super) const TRIES: &str = r#"
+    INSERT INTO tries
+           (queue_id, recipient, address, next_hop, started_at, ended_at, outcome, text, said_by)
+    SELECT m.id, r.number, r.address, 'none', $2, $2, 'cancelled', $3, 'us'
+      FROM json_each($1) AS j
+     CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
+     CROSS JOIN messages AS m ON m.number = r.message
+"#;
+
+/// `$1` keys, `$2` now, `$3` text.
+pub(super) const EVENTS: &str = r#"
+    INSERT INTO events (at, account, account_name, kind, queue_id, report_of, recipient, text)
+    SELECT $2, m.account, m.account_name, 'cancelled', m.id, m.report_of, r.address, $3
+      FROM json_each($1) AS j
+     CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
+     CROSS JOIN messages AS m ON m.number = r.message
+"#;
+
+/// `$1` keys.
+pub(super) const END_RECIPIENTS: &str = r#"
+    DELETE FROM recipients
+     WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
+"#;
+
+/// `$1` keys.
+pub(super) const ENDED_FILES: &str = r#"
+    SELECT body_file
+      FROM contents
+     WHERE message IN (SELECT value ->> 0 FROM json_each($1))
+       AND body_file IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = contents.message)
+"#;
+
+/// `$1` keys, `$2` now.
+pub(super) const DEPARTED: &str = r#"
+    INSERT INTO departed
+           (id, message_id, account, account_name, sender, size_octets, received_at, departed_at,
+            report_of)
+    SELECT id, message_id, account, account_name, sender, size_octets, received_at, $2, report_of
+      FROM messages
+     WHERE number IN (SELECT value ->> 0 FROM json_each($1))
+       AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = messages.number)
+"#;
+
+/// `$1` keys.
+pub(super) const END_MESSAGES: &str = r#"
+    DELETE FROM messages
+     WHERE number IN (SELECT value ->> 0 FROM json_each($1))
+       AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = messages.number)
+"#;

@@ -1,0 +1,424 @@
+//! What became of a message, and how it travelled: as far back as history is kept.
+
+use std::time::SystemTime;
+
+use sqlx::SqliteConnection;
+
+use super::{
+    LEASE, QueueRecipient,
+    list::{RecipientColumns, lossy, recipient, recipient_columns},
+    milliseconds, span, time,
+};
+use crate::store::{Store, StoreError};
+
+/// Messages of one Message-ID that are traced, the newest ones.
+pub const TRACED_MAX: u32 = 100;
+/// Reports of one message that are told of, the oldest ones.
+const REPORTS_MAX: u32 = 100;
+
+/// What is known of a message.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Trace {
+    /// The queue id.
+    pub id: String,
+    /// The message itself; none where only its attempts are still known.
+    pub message: Option<TracedMessage>,
+    /// Recipients not yet served.
+    pub waiting: Vec<QueueRecipient>,
+    /// What was tried, oldest first.
+    pub tries: Vec<StoredTry>,
+    /// What its sender was told, oldest first.
+    pub reports: Vec<TracedReport>,
+    /// What its account was told, oldest first.
+    pub events: Vec<StoredEvent>,
+}
+
+/// A message, in custody or departed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TracedMessage {
+    /// The Message-ID field.
+    pub message_id: Option<String>,
+    /// Login name of who submitted it.
+    pub account_name: Option<String>,
+    /// Reverse-path; empty for the null one.
+    pub sender: String,
+    /// Header section and body.
+    pub size_octets: u64,
+    /// When it was accepted.
+    pub received_at: SystemTime,
+    /// When its last recipient ended; none while it is in custody.
+    pub departed_at: Option<SystemTime>,
+    /// The queue id that this report of ours tells of.
+    pub report_of: Option<String>,
+}
+
+/// An attempt at a recipient, or a host that was tried in vain within one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredTry {
+    /// The recipient's place in the envelope.
+    pub recipient: u32,
+    /// The forward-path.
+    pub address: String,
+    /// The route.
+    pub next_hop: String,
+    /// The host as the route names it.
+    pub host: Option<String>,
+    /// The address and port that was connected to.
+    pub peer: Option<String>,
+    /// How the link was encrypted, where it was.
+    pub tls: Option<StoredTls>,
+    /// Start of it.
+    pub started_at: SystemTime,
+    /// End of it.
+    pub ended_at: SystemTime,
+    /// `delivered`, `relayed`, `deferred`, `failed`, `expired`, `cancelled` or `in vain`.
+    pub outcome: String,
+    /// Enhanced code.
+    pub code: Option<String>,
+    /// Reply or reason. From the network: escape it.
+    pub text: String,
+    /// `us` or `hop`: whose words it is.
+    pub said_by: String,
+}
+
+/// How a link was encrypted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredTls {
+    /// Version.
+    pub version: String,
+    /// Cipher suite.
+    pub suite: String,
+    /// SHA-256 of the host's certificate, hexadecimal.
+    pub fingerprint: String,
+    /// How the host proved its name: a word of [`crate::envelope::Proof`].
+    pub proof: String,
+}
+
+/// A report of ours about a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TracedReport {
+    /// Its own queue id.
+    pub id: String,
+    /// When it was made.
+    pub made_at: SystemTime,
+    /// When it left; none while it is in custody.
+    pub departed_at: Option<SystemTime>,
+    /// Its recipient, while it is in custody.
+    pub waiting: Vec<QueueRecipient>,
+    /// Its last attempt: outcome and text.
+    pub last: Option<(String, String)>,
+}
+
+/// Something that an account should know of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredEvent {
+    /// When.
+    pub at: SystemTime,
+    /// Login name of the account.
+    pub account_name: Option<String>,
+    /// `undeliverable` or `cancelled`.
+    pub kind: String,
+    /// The message.
+    pub queue_id: String,
+    /// What the message reported on.
+    pub report_of: Option<String>,
+    /// The recipient.
+    pub recipient: String,
+    /// Enhanced code.
+    pub code: Option<String>,
+    /// Why.
+    pub text: String,
+}
+
+impl Store {
+    /// What is known of the message of a queue id; `None` where nothing is.
+    pub async fn trace(&self, id: &str, now: SystemTime) -> Result<Option<Trace>, StoreError> {
+        // One read transaction, so that all of it is of one moment.
+        let mut transaction = self.reader().begin().await?;
+        trace(&mut transaction, id, now).await
+    }
+
+    /// What is known of messages with this Message-ID (brackets included), newest first,
+    /// [`TRACED_MAX`] at most. Walks the messages in custody.
+    pub async fn trace_message_id(
+        &self,
+        message_id: &str,
+        now: SystemTime,
+    ) -> Result<Vec<Trace>, StoreError> {
+        let mut transaction = self.reader().begin().await?;
+        let ids: Vec<Vec<u8>> = sqlx::query_scalar(WITH_MESSAGE_ID)
+            .bind(message_id)
+            .bind(TRACED_MAX)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let mut traces = Vec::new();
+        for id in ids {
+            traces.extend(trace(&mut transaction, &lossy(id), now).await?);
+        }
+        Ok(traces)
+    }
+
+    /// Events, newest first, of one account or of all.
+    pub async fn events(
+        &self,
+        account: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows: Vec<EventColumns> = match account {
+            Some(account) => sqlx::query_as(EVENTS_OF_ACCOUNT).bind(limit).bind(account),
+            None => sqlx::query_as(EVENTS).bind(limit),
+        }
+        .fetch_all(self.reader())
+        .await?;
+        Ok(rows.into_iter().map(event).collect())
+    }
+}
+
+async fn trace(
+    connection: &mut SqliteConnection,
+    id: &str,
+    now: SystemTime,
+) -> Result<Option<Trace>, StoreError> {
+    let message: Option<MessageColumns> = sqlx::query_as(MESSAGE)
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let tries: Vec<TryColumns> = sqlx::query_as(TRIES)
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await?;
+    if message.is_none() && tries.is_empty() {
+        return Ok(None);
+    }
+    let events: Vec<EventColumns> = sqlx::query_as(EVENTS_OF_MESSAGE)
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await?;
+    let reports: Vec<ReportColumns> = sqlx::query_as(REPORTS)
+        .bind(id)
+        .bind(REPORTS_MAX)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut trace = Trace {
+        id: id.to_owned(),
+        message: message.map(traced_message),
+        waiting: waiting(connection, id, now).await?,
+        tries: tries.into_iter().map(stored_try).collect(),
+        reports: Vec::new(),
+        events: events.into_iter().map(event).collect(),
+    };
+    for (id, made_at, departed_at) in reports {
+        let last = sqlx::query_as(LAST_TRY)
+            .bind(&id)
+            .fetch_optional(&mut *connection)
+            .await?;
+        trace.reports.push(TracedReport {
+            made_at: time(made_at),
+            departed_at: departed_at.map(time),
+            waiting: waiting(connection, &id, now).await?,
+            last,
+            id,
+        });
+    }
+    Ok(Some(trace))
+}
+
+async fn waiting(
+    connection: &mut SqliteConnection,
+    id: &str,
+    now: SystemTime,
+) -> Result<Vec<QueueRecipient>, StoreError> {
+    let rows: Vec<RecipientColumns> = sqlx::query_as(WAITING)
+        .bind(milliseconds(now))
+        .bind(span(LEASE))
+        .bind(id)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(recipient).collect())
+}
+
+// Octets where damage may have made them no text.
+type MessageColumns = (
+    Option<String>,
+    Option<String>,
+    Vec<u8>,
+    i64,
+    i64,
+    Option<i64>,
+    Option<String>,
+);
+type TryColumns = (
+    u32,
+    Vec<u8>,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    String,
+    String,
+);
+type ReportColumns = (String, i64, Option<i64>);
+type EventColumns = (
+    i64,
+    Option<String>,
+    String,
+    Vec<u8>,
+    Option<String>,
+    Vec<u8>,
+    Option<String>,
+    String,
+);
+
+fn traced_message(row: MessageColumns) -> TracedMessage {
+    let (message_id, account_name, sender, size, received_at, departed_at, report_of) = row;
+    TracedMessage {
+        message_id,
+        account_name,
+        sender: lossy(sender),
+        size_octets: u64::try_from(size).unwrap_or_default(),
+        received_at: time(received_at),
+        departed_at: departed_at.map(time),
+        report_of,
+    }
+}
+
+fn stored_try(row: TryColumns) -> StoredTry {
+    let (recipient, address, next_hop, host, peer, ..) = row;
+    let (
+        ..,
+        version,
+        suite,
+        fingerprint,
+        proof,
+        started_at,
+        ended_at,
+        outcome,
+        code,
+        text,
+        said_by,
+    ) = row;
+    StoredTry {
+        recipient,
+        address: lossy(address),
+        next_hop,
+        host,
+        peer,
+        tls: version.map(|version| StoredTls {
+            version,
+            suite: suite.unwrap_or_default(),
+            fingerprint: fingerprint.unwrap_or_default(),
+            proof: proof.unwrap_or_default(),
+        }),
+        started_at: time(started_at),
+        ended_at: time(ended_at),
+        outcome,
+        code,
+        text,
+        said_by,
+    }
+}
+
+fn event(row: EventColumns) -> StoredEvent {
+    let (at, account_name, kind, queue_id, report_of, recipient, code, text) = row;
+    StoredEvent {
+        at: time(at),
+        account_name,
+        kind,
+        queue_id: lossy(queue_id),
+        report_of,
+        recipient: lossy(recipient),
+        code,
+        text,
+    }
+}
+
+/// `$1` queue id.
+pub(super) const MESSAGE: &str = r#"
+    SELECT message_id, account_name, sender, size_octets, received_at, NULL, report_of
+      FROM messages
+     WHERE id = $1
+     UNION ALL
+    SELECT message_id, account_name, sender, size_octets, received_at, departed_at, report_of
+      FROM departed
+     WHERE id = $1
+     LIMIT 1
+"#;
+
+/// `$1` Message-ID, `$2` limit. Queue ids sort in order of time.
+const WITH_MESSAGE_ID: &str = r#"
+    SELECT id FROM messages WHERE message_id = $1
+     UNION
+    SELECT id FROM departed WHERE message_id = $1
+     ORDER BY id DESC
+     LIMIT $2
+"#;
+
+/// `$1` now, `$2` lease, `$3` queue id.
+pub(super) const WAITING: &str = concat!(
+    "SELECT ",
+    recipient_columns!(),
+    r#"
+      FROM messages AS m
+     CROSS JOIN recipients AS r ON r.message = m.number
+     WHERE m.id = $3
+     ORDER BY r.number
+    "#
+);
+
+/// `$1` queue id. A host tried in vain comes before what the attempt came to.
+pub(super) const TRIES: &str = r#"
+    SELECT recipient, address, next_hop, host, peer,
+           tls_version, tls_suite, tls_fingerprint, tls_proof,
+           started_at, ended_at, outcome, code, text, said_by
+      FROM tries
+     WHERE queue_id = $1
+     ORDER BY ended_at, outcome <> 'in vain', number
+"#;
+
+/// `$1` queue id.
+pub(super) const LAST_TRY: &str = r#"
+    SELECT outcome, text
+      FROM tries
+     WHERE queue_id = $1
+       AND outcome <> 'in vain'
+     ORDER BY number DESC
+     LIMIT 1
+"#;
+
+/// `$1` the queue id that they tell of, `$2` limit.
+pub(super) const REPORTS: &str = r#"
+    SELECT id, received_at, NULL
+      FROM messages
+     WHERE report_of = $1
+     UNION ALL
+    SELECT id, received_at, departed_at
+      FROM departed
+     WHERE report_of = $1
+     ORDER BY received_at, id
+     LIMIT $2
+"#;
+
+macro_rules! event_columns {
+    () => {
+        "SELECT at, account_name, kind, queue_id, report_of, recipient, code, text FROM events "
+    };
+}
+
+/// `$1` limit.
+pub(super) const EVENTS: &str = concat!(event_columns!(), "ORDER BY number DESC LIMIT $1");
+
+/// `$1` limit, `$2` login name.
+pub(super) const EVENTS_OF_ACCOUNT: &str = concat!(
+    event_columns!(),
+    "WHERE account_name = $2 ORDER BY number DESC LIMIT $1"
+);
+
+/// `$1` queue id. Walks the events: they are few.
+const EVENTS_OF_MESSAGE: &str = concat!(event_columns!(), "WHERE queue_id = $1 ORDER BY number");

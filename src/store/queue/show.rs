@@ -1,0 +1,102 @@
+//! One message in custody with everything that is known of it.
+
+use std::time::SystemTime;
+
+use super::{ContentRow, Filter, QueueEntry};
+use crate::store::{Store, StoreError};
+
+/// A message in custody.
+#[derive(Clone, Debug)]
+pub struct QueueMessage {
+    /// What a list shows, with every recipient not yet served.
+    pub entry: QueueEntry,
+    /// `7bit` or `8bitmime`.
+    pub body_type: String,
+    /// Whether SMTPUTF8 was asked for.
+    pub smtputf8: bool,
+    /// RET, as given (RFC 3461 §4.3).
+    pub ret: Option<String>,
+    /// ENVID, as spelled (RFC 3461 §4.4).
+    pub envelope_id: Option<String>,
+    /// The Message-ID field.
+    pub message_id: Option<String>,
+    /// The queue id that this report of ours tells of.
+    pub report_of: Option<String>,
+    /// The header section with its blank line; none where it is missing.
+    pub header: Option<Vec<u8>>,
+}
+
+type Columns = (
+    String,
+    bool,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<Vec<u8>>,
+);
+
+type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
+
+impl Store {
+    /// The message of a queue id as stored; `None` where it is not in custody.
+    pub async fn queue_message(
+        &self,
+        id: &str,
+        now: SystemTime,
+    ) -> Result<Option<QueueMessage>, StoreError> {
+        let filter = Filter {
+            ids: vec![id.to_owned()],
+            ..Filter::default()
+        };
+        let Some(entry) = self.queue_list(&filter, now, 0, 1).await?.pop() else {
+            return Ok(None);
+        };
+        let row: Option<Columns> = sqlx::query_as(MESSAGE)
+            .bind(entry.number)
+            .fetch_optional(self.reader())
+            .await?;
+        // It may have left in between.
+        Ok(row.map(|row| {
+            let (body_type, smtputf8, ret, envelope_id, message_id, report_of, header) = row;
+            QueueMessage {
+                entry,
+                body_type,
+                smtputf8,
+                ret,
+                envelope_id,
+                message_id,
+                report_of,
+                header,
+            }
+        }))
+    }
+
+    /// The content of a message whose queue id may be what cannot be read; `None` where it has none.
+    pub async fn stored_content(&self, id: &str) -> Result<Option<ContentRow>, StoreError> {
+        let row: Option<ContentColumns> = sqlx::query_as(CONTENT)
+            .bind(id)
+            .fetch_optional(self.reader())
+            .await?;
+        Ok(row.map(|(header, body, body_file, octets)| ContentRow {
+            header,
+            body,
+            body_file,
+            body_octets: u64::try_from(octets).unwrap_or_default(),
+        }))
+    }
+}
+
+const MESSAGE: &str = r#"
+    SELECT m.body_type, m.smtputf8, m.ret, m.envelope_id, m.message_id, m.report_of, c.header
+      FROM messages AS m
+      LEFT JOIN contents AS c ON c.message = m.number
+     WHERE m.number = $1
+"#;
+
+const CONTENT: &str = r#"
+    SELECT c.header, c.body, c.body_file, c.body_octets
+      FROM messages AS m
+      JOIN contents AS c ON c.message = m.number
+     WHERE m.id = $1
+"#;
