@@ -45,10 +45,12 @@ mod disk;
 mod lock;
 mod orphans;
 mod room;
+mod tools;
 mod writer;
 
 pub use crate::store::queue::{EventKind, Next};
 pub use body::{Body, BodyWriter};
+pub use tools::{AtRest, Remains, remains};
 
 use disk::{Directory, Disk, Free};
 use room::Room;
@@ -59,6 +61,9 @@ pub const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
 
 /// Jobs that may wait for the writer; more wait outside.
 const WAITING: usize = 4096;
+
+/// The body files' directory within the spool's.
+const BODIES: &str = "bodies";
 
 /// Settings of the spool.
 #[derive(Clone, Debug)]
@@ -406,7 +411,7 @@ impl Spool {
         options: Options,
         now: SystemTime,
     ) -> Result<(Arc<Spool>, Fresh), CustodyError> {
-        let bodies = options.directory.join("bodies");
+        let bodies = options.directory.join(BODIES);
         let path = bodies.clone();
         let opened = spawn_blocking(move || Directory::open(&path).map(Arc::new)).await;
         let disk = opened
@@ -438,7 +443,7 @@ impl Spool {
         let (jobs, queue) = mpsc::channel(WAITING);
         let (fresh, claims) = mpsc::channel(options.fresh.max(1));
         let shared = Arc::new(Shared {
-            bodies: options.directory.join("bodies"),
+            bodies: options.directory.join(BODIES),
             store,
             options,
             disk,

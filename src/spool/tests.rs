@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod files;
 mod settle;
+mod tools;
 
 use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 
