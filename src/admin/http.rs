@@ -10,7 +10,10 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Running;
+use crate::{
+    server::Running,
+    store::queue::{QueueCounts, RecipientState},
+};
 
 static METRICS: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -59,23 +62,44 @@ pub async fn serve(socket: TcpListener, server: Arc<Running>, stop: Cancellation
 
 async fn healthz(State(server): State<Arc<Running>>) -> impl IntoResponse {
     let troubles = server.troubles().await;
-    if troubles.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n")
+    if !troubles.is_empty() {
+        return (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n");
     }
+    let delays = server.delays().await;
+    let text = match delays.is_empty() {
+        true => "ok\n".to_owned(),
+        false => format!("degraded\n{}\n", delays.join("\n")),
+    };
+    (StatusCode::OK, text)
 }
 
 async fn render(State(server): State<Arc<Running>>) -> impl IntoResponse {
     metrics::gauge!("gatepost_spool_free_octets").set(server.spool_free_octets() as f64);
+    if let Some(lag) = server.lag().await {
+        metrics::gauge!("gatepost_queue_lag_seconds").set(lag.as_secs_f64());
+    }
     if let Ok(counts) = server.queue_counts().await {
-        metrics::gauge!("gatepost_queue_messages").set(counts.messages as f64);
-        metrics::gauge!("gatepost_queue_recipients", "state" => "due").set(counts.due as f64);
-        metrics::gauge!("gatepost_queue_recipients", "state" => "held").set(counts.held as f64);
-        metrics::gauge!("gatepost_queue_recipients", "state" => "aside").set(counts.aside as f64);
+        show(&counts);
     }
     match metrics() {
         Some(metrics) => (StatusCode::OK, metrics.render()),
         None => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+    }
+}
+
+/// Messages by age, recipients by state.
+fn show(counts: &QueueCounts) {
+    for (age, messages) in ["5m", "1h", "1d", "older"].into_iter().zip(counts.by_age) {
+        metrics::gauge!("gatepost_queue_messages", "age" => age).set(messages as f64);
+    }
+    for (state, recipients) in [
+        (RecipientState::Due, counts.due),
+        (RecipientState::Deferred, counts.deferred),
+        (RecipientState::Claimed, counts.claimed),
+        (RecipientState::Held, counts.held),
+        (RecipientState::Aside, counts.aside),
+    ] {
+        let gauge = metrics::gauge!("gatepost_queue_recipients", "state" => state.as_str());
+        gauge.set(recipients as f64);
     }
 }

@@ -4,6 +4,7 @@
 //! spool, queue, and the listeners last. Stop: the other way round, so that whoever still works
 //! finds below it what it works with.
 
+mod counting;
 mod health;
 pub mod logging;
 mod pairs;
@@ -16,7 +17,6 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use anyhow::Result;
 use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,9 +29,10 @@ use crate::{
     listener::{Desk, Kind, Serving},
     queue::Queue,
     spool::Spool,
-    store::{Store, queue::QueueCounts},
+    store::Store,
     tls,
 };
+use counting::Counting;
 use recipients::Reachable;
 
 pub use pairs::inspect_pairs;
@@ -57,6 +58,7 @@ pub struct Running {
     intake: Arc<Intake>,
     deliver: Deliver,
     queue: Queue,
+    counting: Counting,
     desk: Arc<Desk>,
     tls: Arc<tls::Server>,
     serving: Mutex<Option<Serving>>,
@@ -98,14 +100,6 @@ impl Running {
     /// Connections at this moment.
     pub fn sessions(&self) -> usize {
         self.desk.sessions()
-    }
-
-    /// How much is in custody.
-    ///
-    /// # Errors
-    /// As [`Spool::counts`].
-    pub async fn queue_counts(&self) -> Result<QueueCounts> {
-        Ok(self.spool.counts().await?)
     }
 
     /// Octets free on the spool's file system, as last seen.

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use tokio::{net::UnixListener, sync::Mutex};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DATABASE, Running, become_user, pairs::check_pairs, recipients::Reachable};
+use super::{
+    DATABASE, Running, become_user, counting::Counting, pairs::check_pairs, recipients::Reachable,
+};
 use crate::{
     accounts::Accounts,
     admin,
@@ -215,6 +217,7 @@ async fn serve(
         intake,
         deliver,
         queue,
+        counting: Counting::default(),
         desk: Arc::clone(&desk),
         tls: doors.tls,
         serving: Mutex::new(None),

@@ -2,6 +2,7 @@
 
 use std::{fs, net::TcpListener, time::SystemTime};
 
+use anyhow::Result;
 use tempfile::TempDir;
 
 use super::*;
