@@ -3,6 +3,10 @@
 //! Changes of accounts are written to the database by the command itself, which SQLite allows
 //! beside a server; the socket then tells the server to forget what it remembers. So the commands
 //! are the same whether a server runs or not, and a change acts before the command ends.
+//!
+//! Changes of mail in custody are made by the server where one runs, because it has claims in its
+//! memory. Whoever asks goes through them part by part: each request is short, and one that is
+//! given up half-way has done whole parts.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -21,10 +25,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Running;
+use crate::{
+    server::Running,
+    store::queue::{Change, Cursor, Tally},
+};
 
 /// What the command line asks of a server.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Accounts or domains were changed.
@@ -33,6 +40,13 @@ pub enum Request {
     Reload,
     /// Which addresses do you listen on?
     Addresses,
+    /// Do a part of a change to mail in custody: its first one, or the one that follows.
+    ChangeQueue {
+        /// What, and to whom.
+        change: Box<Change>,
+        /// Where the part before it ended.
+        from: Option<Cursor>,
+    },
 }
 
 /// What the server says to it.
@@ -45,12 +59,21 @@ pub enum Answer {
     Reloaded(Vec<String>),
     /// HTTP included.
     Addresses(Vec<SocketAddr>),
+    /// A part of a change is done.
+    QueueChanged {
+        /// What it did.
+        tally: Tally,
+        /// Where to go on; none at the end.
+        next: Option<Cursor>,
+    },
     /// Not done, and why.
     Failed(String),
 }
 
-/// Longest line taken.
-const LINE_MAX: u64 = 4096;
+/// Longest line taken: a change names [`IDS_MAX`] messages and has some texts beside.
+const LINE_MAX: u64 = 128 * 1024;
+/// Queue ids in one request at most; whoever has more asks several times.
+pub const IDS_MAX: usize = 1000;
 /// A person waits no longer.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -109,7 +132,7 @@ pub async fn serve(socket: UnixListener, server: Arc<Running>, stop: Cancellatio
     }
 }
 
-async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
+async fn converse(stream: UnixStream, server: &Arc<Running>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     tokio::io::BufReader::new(reader.take(LINE_MAX))
@@ -125,6 +148,15 @@ async fn converse(stream: UnixStream, server: &Running) -> io::Result<()> {
             Err(error) => Answer::Failed(format!("{error:#}")),
         },
         Ok(Request::Addresses) => Answer::Addresses(server.listening().await),
+        Ok(Request::ChangeQueue { change, from }) => {
+            match server.change_queue(*change, from).await {
+                Ok(part) => Answer::QueueChanged {
+                    tally: part.tally,
+                    next: part.next,
+                },
+                Err(error) => Answer::Failed(format!("{error:#}")),
+            }
+        }
         Err(error) => Answer::Failed(error.to_string()),
     };
     let mut text = serde_json::to_vec(&answer)?;

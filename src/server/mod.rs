@@ -4,6 +4,7 @@
 //! spool, queue, and the listeners last. Stop: the other way round, so that whoever still works
 //! finds below it what it works with.
 
+mod changes;
 mod counting;
 mod health;
 pub mod logging;

@@ -1,5 +1,7 @@
 //! Starts, reloads and stops of whole servers, in this process.
 
+mod queue;
+
 use std::{fs, net::TcpListener, time::SystemTime};
 
 use anyhow::Result;

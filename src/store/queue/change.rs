@@ -101,6 +101,16 @@ pub struct Part {
 }
 
 impl Verb {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Hold => "hold",
+            Verb::Release => "release",
+            Verb::Retry => "retry",
+            Verb::Cancel => "cancel",
+        }
+    }
+
     /// The states that it concerns. Claimed ones are let be, but told of.
     fn concerns(self) -> &'static [RecipientState] {
         use RecipientState::{Claimed, Deferred, Due, Held};
