@@ -8,10 +8,12 @@ mod arrival;
 mod check;
 mod demo;
 pub mod dialogue;
+mod events;
 mod password;
 mod queue;
 mod route;
 mod serve;
+mod trace;
 
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
@@ -62,12 +64,16 @@ enum Command {
     /// Add, show and change accounts; a running server obeys at once.
     #[command(subcommand)]
     User(accounts::UserCommand),
-    /// Look at mail in custody.
+    /// Look at mail in custody, hold it, try it again, cancel it.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
     /// See which way mail goes.
     #[command(subcommand)]
     Route(route::RouteCommand),
+    /// Tell where a message is, how it travelled and what was said of it.
+    Trace(trace::Traced),
+    /// List what accounts should know of and no report could tell.
+    Events(events::Events),
     /// Print the version.
     Version,
 }
@@ -121,9 +127,14 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Reload => reload(&as_service(&cli.config)?)?,
         Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
-        Command::Queue(command) => {
-            let data_dir = as_service(&cli.config)?.config.data_dir;
-            command.run(&data_dir.join(server::DATABASE)).await?
+        Command::Queue(command) => return command.run(&cli.config, cli.json).await,
+        Command::Trace(traced) => {
+            let database = queue::database(&as_service(&cli.config)?);
+            traced.run(&database).await?
+        }
+        Command::Events(events) => {
+            let database = queue::database(&as_service(&cli.config)?);
+            events.run(&database).await?
         }
         Command::Route(command) => return command.run(&cli.config, cli.json).await,
         Command::Version => {
@@ -218,10 +229,42 @@ mod tests {
             ),
             ("route test bob@example.net --connect --json", true),
             ("route test", false),
+            (
+                "queue list --sender <> --domain b.example --older 2h --younger 3d \
+                 --state held,aside --account ann",
+                true,
+            ),
+            (
+                "queue list --recipient a@b.example --domain b.example",
+                false,
+            ),
+            ("queue list --sender a@b@c", false),
+            ("queue list --older soon", false),
+            ("queue list --state lost", false),
+            ("queue show 01M85874YTH983937ZWANJ6FKA", true),
+            ("queue show", false),
+            ("queue retry", true),
+            ("queue retry A B --state deferred", true),
+            ("queue flush", true),
+            ("queue flush A", false),
+            ("queue hold --account ann", true),
+            ("queue release A", true),
+            ("queue cancel", false),
+            ("queue cancel --all", true),
+            ("queue cancel --all A", false),
+            ("queue cancel --all --state held", false),
+            ("queue cancel A", true),
+            ("queue cancel --older 5d --json", true),
+            ("queue export A --output f", true),
+            ("trace <1@example.org>", true),
+            ("trace", false),
+            ("events --account ann --limit 5", true),
+            ("events --limit 0", false),
             ("reload --json", true),
             ("frobnicate", false),
         ] {
-            let parsed = Cli::try_parse_from(["gatepost"].into_iter().chain(line.split(' ')));
+            let words = line.split_ascii_whitespace();
+            let parsed = Cli::try_parse_from(["gatepost"].into_iter().chain(words));
             assert_eq!(parsed.is_ok(), good, "{line}");
         }
     }

@@ -17,6 +17,7 @@ mod long_lines;
 mod patience;
 mod peers;
 mod proxy;
+mod queue_tools;
 mod reports;
 mod rights;
 mod routes;

@@ -1,12 +1,18 @@
 //! What became of a message, and how it travelled: as far back as history is kept.
 
+pub(super) mod statements;
+
 use std::time::SystemTime;
 
 use sqlx::SqliteConnection;
 
+use self::statements::{
+    EVENTS, EVENTS_OF_ACCOUNT, EVENTS_OF_MESSAGE, LAST_TRY, MESSAGE, REPORTS, TRIES, WAITING,
+    WITH_MESSAGE_ID,
+};
 use super::{
     LEASE, QueueRecipient,
-    list::{RecipientColumns, lossy, recipient, recipient_columns},
+    list::{RecipientColumns, lossy, recipient},
     milliseconds, span, time,
 };
 use crate::store::{Store, StoreError};
@@ -338,87 +344,3 @@ fn event(row: EventColumns) -> StoredEvent {
         text,
     }
 }
-
-/// `$1` queue id.
-pub(super) const MESSAGE: &str = r#"
-    SELECT message_id, account_name, sender, size_octets, received_at, NULL, report_of
-      FROM messages
-     WHERE id = $1
-     UNION ALL
-    SELECT message_id, account_name, sender, size_octets, received_at, departed_at, report_of
-      FROM departed
-     WHERE id = $1
-     LIMIT 1
-"#;
-
-/// `$1` Message-ID, `$2` limit. Queue ids sort in order of time.
-const WITH_MESSAGE_ID: &str = r#"
-    SELECT id FROM messages WHERE message_id = $1
-     UNION
-    SELECT id FROM departed WHERE message_id = $1
-     ORDER BY id DESC
-     LIMIT $2
-"#;
-
-/// `$1` now, `$2` lease, `$3` queue id.
-pub(super) const WAITING: &str = concat!(
-    "SELECT ",
-    recipient_columns!(),
-    r#"
-      FROM messages AS m
-     CROSS JOIN recipients AS r ON r.message = m.number
-     WHERE m.id = $3
-     ORDER BY r.number
-    "#
-);
-
-/// `$1` queue id. A host tried in vain comes before what the attempt came to.
-pub(super) const TRIES: &str = r#"
-    SELECT recipient, address, next_hop, host, peer,
-           tls_version, tls_suite, tls_fingerprint, tls_proof,
-           started_at, ended_at, outcome, code, text, said_by
-      FROM tries
-     WHERE queue_id = $1
-     ORDER BY ended_at, outcome <> 'in vain', number
-"#;
-
-/// `$1` queue id.
-pub(super) const LAST_TRY: &str = r#"
-    SELECT outcome, text
-      FROM tries
-     WHERE queue_id = $1
-       AND outcome <> 'in vain'
-     ORDER BY number DESC
-     LIMIT 1
-"#;
-
-/// `$1` the queue id that they tell of, `$2` limit.
-pub(super) const REPORTS: &str = r#"
-    SELECT id, received_at, NULL
-      FROM messages
-     WHERE report_of = $1
-     UNION ALL
-    SELECT id, received_at, departed_at
-      FROM departed
-     WHERE report_of = $1
-     ORDER BY received_at, id
-     LIMIT $2
-"#;
-
-macro_rules! event_columns {
-    () => {
-        "SELECT at, account_name, kind, queue_id, report_of, recipient, code, text FROM events "
-    };
-}
-
-/// `$1` limit.
-pub(super) const EVENTS: &str = concat!(event_columns!(), "ORDER BY number DESC LIMIT $1");
-
-/// `$1` limit, `$2` login name.
-pub(super) const EVENTS_OF_ACCOUNT: &str = concat!(
-    event_columns!(),
-    "WHERE account_name = $2 ORDER BY number DESC LIMIT $1"
-);
-
-/// `$1` queue id. Walks the events: they are few.
-const EVENTS_OF_MESSAGE: &str = concat!(event_columns!(), "WHERE queue_id = $1 ORDER BY number");
