@@ -160,3 +160,44 @@ async fn remains_are_read_whole_or_not() {
     assert!(read(1).await.unwrap().write_to(&mut Vec::new()).is_err());
     assert!(read(3).await.is_none());
 }
+
+/// Delivery and an operator go for the same mail at the same time: each recipient falls to exactly
+/// one of them, and none to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_and_cancels_at_once_share_the_mail_out() {
+    const MESSAGES: u64 = 120;
+    let house = Arc::new(House::new().await);
+    house.spool.hold(true);
+    for number in 1..=MESSAGES {
+        house.commit(number, b"x").await.unwrap();
+    }
+    house.spool.hold(false);
+    let claim = async |house: &House| {
+        let claims = house.spool.claim(now(), 5).await.unwrap();
+        claims.iter().map(|it| it.recipients.len()).sum::<usize>() as u64
+    };
+    let mut claimed = claim(&house).await;
+    let others = tokio::spawn({
+        let house = house.clone();
+        async move {
+            let (mut sum, mut found) = (0, 1);
+            while found > 0 {
+                found = claim(&house).await;
+                sum += found;
+            }
+            sum
+        }
+    });
+    let (mut cancelled, mut under_way) = (0, 0);
+    // Newest first, so that they meet in the middle.
+    for number in (1..=MESSAGES).rev() {
+        let mut cancel = everything(Verb::Cancel);
+        cancel.filter.ids = vec![id(number).to_string()];
+        let part = house.spool.change(&cancel, None, now()).await.unwrap();
+        cancelled += part.tally.recipients;
+        under_way += part.tally.under_way;
+    }
+    claimed += others.await.unwrap();
+    assert_eq!(claimed + cancelled, 2 * MESSAGES);
+    assert_eq!(under_way, claimed);
+}
