@@ -176,7 +176,7 @@ impl Store {
 // Octets where damage may have made them no text.
 type MessageColumns = (i64, Vec<u8>, Option<i64>, Option<String>, Vec<u8>, i64, i64);
 
-/// Columns of [`RECIPIENT_COLUMNS`] behind the number of the message.
+/// What `recipient_columns!` selects.
 pub(super) type RecipientColumns = (
     i64,
     u32,
