@@ -44,9 +44,9 @@ pub enum QueueCommand {
         /// Its queue id.
         id: String,
     },
-    /// Try deferred mail again at once.
+    /// Try mail at once that is due later.
     Retry(Selected),
-    /// Try all deferred mail again at once.
+    /// Try all mail at once that is due later.
     Flush,
     /// Keep mail back until it is released.
     Hold(Selected),

@@ -192,6 +192,11 @@ fn sentence(verb: Verb, tally: &Tally) -> String {
             "; {recipients} are being delivered at this moment"
         )),
     }
+    match tally.due_already {
+        0 => {}
+        1 => text.push_str("; 1 was due already"),
+        recipients => text.push_str(&format!("; {recipients} were due already")),
+    }
     if tally.missed > 0 {
         text.push_str(&format!("; {} ended in the meantime", tally.missed));
     }
@@ -218,6 +223,7 @@ fn object(verb: Verb, tally: &Tally) -> Value {
         "messages": tally.messages,
         "under_way": tally.under_way,
         "let_be": tally.let_be,
+        "due_already": tally.due_already,
         "missed": tally.missed,
         "unknown": tally.unknown,
     })
@@ -256,8 +262,11 @@ mod tests {
             ),
             (
                 Verb::Retry,
-                tally(2, 1, 0, 0, &[]),
-                "Brought forward 2 recipients of 1 message.",
+                Tally {
+                    due_already: 3,
+                    ..tally(2, 1, 0, 0, &[])
+                },
+                "Brought forward 2 recipients of 1 message; 3 were due already.",
             ),
         ] {
             assert_eq!(sentence(verb, &tally), line);

@@ -36,7 +36,7 @@ pub enum Verb {
     Hold,
     /// Held recipients are due at once.
     Release,
-    /// Deferred recipients are due at once.
+    /// Recipients that are due later are due at once.
     Retry,
     /// Recipients end: they are never served.
     Cancel,
@@ -73,6 +73,8 @@ pub struct Tally {
     pub under_way: u64,
     /// The first of these.
     pub let_be: Vec<Place>,
+    /// Recipients that were due already, where the change would have made them so.
+    pub due_already: u64,
     /// Recipients that ended, or came to wait for something else, before they could be changed.
     pub missed: u64,
     /// Queue ids that no message in custody has.
@@ -118,7 +120,7 @@ impl Verb {
         match self {
             Verb::Hold => &[Due, Deferred, Claimed],
             Verb::Release => &[Held],
-            Verb::Retry => &[Deferred, Claimed],
+            Verb::Retry => &[Due, Deferred, Claimed],
             Verb::Cancel => &RecipientState::ALL,
         }
     }
@@ -130,6 +132,7 @@ impl Tally {
         self.recipients += other.recipients;
         self.messages += other.messages;
         self.under_way += other.under_way;
+        self.due_already += other.due_already;
         self.missed += other.missed;
         self.let_be.append(&mut other.let_be);
         self.let_be.truncate(NAMED);
@@ -176,7 +179,11 @@ impl Store {
             from.counted
         } else {
             let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
-            let taken = take(&mut transaction, &keys, &states, now, &mut part).await?;
+            let wanted = Wanted {
+                states: &states,
+                due_after: (change.verb == Verb::Retry).then_some(now),
+            };
+            let taken = take(&mut transaction, &keys, wanted, now, &mut part).await?;
             if !taken.is_empty() {
                 apply(&mut transaction, change.verb, &taken, now, &mut part).await?;
             }
@@ -264,13 +271,21 @@ impl Store {
 /// A recipient: its message's number and its own.
 type Key = (i64, i64);
 
-type TakenColumns = (i64, i64, Vec<u8>, Vec<u8>, String);
+type TakenColumns = (i64, i64, Vec<u8>, Vec<u8>, String, i64);
+
+/// Which recipients are to be changed.
+pub(super) struct Wanted<'a> {
+    /// In these states.
+    pub states: &'a [RecipientState],
+    /// Due later than this alone.
+    pub due_after: Option<SystemTime>,
+}
 
 /// Looks at recipients again, where nobody else can change them: which may be taken?
 pub(super) async fn take(
     connection: &mut SqliteConnection,
     keys: &[Key],
-    states: &[RecipientState],
+    wanted: Wanted<'_>,
     now: SystemTime,
     part: &mut Part,
 ) -> Result<Vec<Key>, StoreError> {
@@ -282,8 +297,9 @@ pub(super) async fn take(
         .await?;
     part.tally.missed += (keys.len() - rows.len()) as u64;
     let mut taken = Vec::with_capacity(rows.len());
-    for (message, number, queue_id, recipient, state) in rows {
-        let state = RecipientState::parse(&state).filter(|state| states.contains(state));
+    let due_after = wanted.due_after.map(milliseconds);
+    for (message, number, queue_id, recipient, state, due_at) in rows {
+        let state = RecipientState::parse(&state).filter(|state| wanted.states.contains(state));
         let place = || Place {
             queue_id: lossy(queue_id),
             recipient: lossy(recipient),
@@ -295,6 +311,7 @@ pub(super) async fn take(
                     part.tally.let_be.push(place());
                 }
             }
+            Some(_) if due_after.is_some_and(|now| due_at <= now) => part.tally.due_already += 1,
             Some(_) => taken.push((message, number)),
             None => part.tally.missed += 1,
         }

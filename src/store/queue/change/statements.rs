@@ -54,6 +54,7 @@ pub(in crate::store::queue) const STATES: &str = concat!(
     "SELECT r.message, r.number, m.id, r.address, ",
     state!(),
     r#"
+           , r.next_attempt_at
       FROM json_each($3) AS j
      CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
      CROSS JOIN messages AS m ON m.number = r.message
@@ -77,10 +78,10 @@ pub(in crate::store::queue) const RELEASE: &str = r#"
      WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
 "#;
 
-/// `$1` keys, `$2` now. One that was due before keeps its place in the line.
+/// `$1` keys, `$2` now.
 pub(in crate::store::queue) const RETRY: &str = r#"
     UPDATE recipients
-       SET next_attempt_at = min(next_attempt_at, $2),
+       SET next_attempt_at = $2,
            claimed_by = NULL
      WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
 "#;

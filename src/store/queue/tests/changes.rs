@@ -376,12 +376,12 @@ async fn each_verb_changes_what_it_concerns_and_no_living_claim() {
         ),
         (
             Retry,
-            [2, 2, 1],
+            [3, 2, 1],
             [
                 ("due", later),
                 ("due", NOW),
                 ("held", later),
-                ("due", later),
+                ("due", NOW),
                 ("due", NOW),
                 ("aside", later),
             ],
@@ -405,13 +405,19 @@ async fn each_verb_changes_what_it_concerns_and_no_living_claim() {
     }
 }
 
+/// What is due is let be, and keeps its place in the line.
 #[tokio::test]
-async fn a_retry_never_puts_off_what_is_due() {
+async fn a_retry_changes_nothing_that_is_due() {
     let (_directory, store) = various().await;
-    execute(&store, "UPDATE recipients SET next_attempt_at = 5").await;
+    execute(
+        &store,
+        "UPDATE recipients SET next_attempt_at = 5 WHERE message = 3",
+    )
+    .await;
     let (tally, _) = done(&store, Verb::Retry, Filter::default()).await;
-    assert_eq!(tally.recipients, 2);
-    assert!(rows(&store).await.iter().all(|row| row.3 == 5));
+    assert_eq!((tally.recipients, tally.due_already), (1, 2));
+    let of_third = rows(&store).await.into_iter().filter(|row| row.0 == 3);
+    assert!(of_third.map(|row| row.3).all(|due_at| due_at == 5));
 }
 
 /// With the last recipient a message leaves, as after a delivery, and its account is told.
@@ -519,8 +525,11 @@ async fn what_changed_since_the_look_is_told_apart() {
     let mut part = Part::default();
     let mut transaction = store.writer().begin().await.unwrap();
     let found = [(1, 0), (1, 1), (1, 2), (1, 3)];
-    let states = [RecipientState::Due, RecipientState::Claimed];
-    let taken = change::take(&mut transaction, &found, &states, now(), &mut part).await;
+    let wanted = change::Wanted {
+        states: &[RecipientState::Due, RecipientState::Claimed],
+        due_after: None,
+    };
+    let taken = change::take(&mut transaction, &found, wanted, now(), &mut part).await;
     assert_eq!(taken.unwrap(), [(1, 0)]);
     assert_eq!((part.tally.under_way, part.tally.missed), (1, 2));
 }
