@@ -28,7 +28,14 @@ impl Running {
                 Verb::Release | Verb::Retry => {}
             }
             let part = server.spool.change(&change, from, SystemTime::now()).await;
-            server.queue.wake();
+            match change.verb {
+                Verb::Hold | Verb::Cancel => server.queue.wake(),
+                // Whoever asks for an attempt wants one, whatever earlier ones have shown.
+                Verb::Release | Verb::Retry => {
+                    server.deliver.forgive();
+                    server.queue.try_all();
+                }
+            }
             let part = part?;
             tell(change.verb, &part);
             Ok(part)
