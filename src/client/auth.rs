@@ -4,7 +4,8 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::{
-    Cause, Channel, Client, Credentials, Failure, Output, Phase, Secret, Security, verdict,
+    Cause, Channel, Client, Credentials, Failure, Output, Phase, Secret, Security,
+    commands::Vouching, verdict,
 };
 use crate::{
     envelope::{Moment, Status},
@@ -192,6 +193,7 @@ impl Client {
             ReplyClass::Positive => match step {
                 Step::Success => {
                     self.signed_in = true;
+                    self.vouching = Vouching::Told;
                     self.ready();
                 }
                 // A success that was not earned: a server that does not know the password.

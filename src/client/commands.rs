@@ -16,13 +16,21 @@ pub(super) enum Alphabet {
     Utf8,
 }
 
-/// The MAIL command. `signed_in` tells whether AUTH= may be given (RFC 4954 §5): nobody is vouched
-/// for, so it says `<>`.
+/// Whether MAIL says for whom we vouch (RFC 4954 §5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Vouching {
+    /// With AUTH=, to a hop that we signed in to: nobody is vouched for, so it says `<>`.
+    Told,
+    /// Not at all.
+    Untold,
+}
+
+/// The MAIL command.
 pub(super) fn mail(
     message: &Message,
     extensions: &Extensions,
     alphabet: Alphabet,
-    signed_in: bool,
+    vouching: Vouching,
 ) -> String {
     let path = match &message.sender {
         ReversePath::Null => String::new(),
@@ -38,7 +46,7 @@ pub(super) fn mail(
     if alphabet == Alphabet::Utf8 {
         line.push_str(" SMTPUTF8");
     }
-    if extensions.auth && signed_in {
+    if extensions.auth && vouching == Vouching::Told {
         line.push_str(" AUTH=<>");
     }
     if extensions.dsn {
@@ -123,13 +131,16 @@ mod tests {
         let (none, all) = (Extensions::default(), everything());
         let ascii = Alphabet::Ascii;
         let m = message("a@b.example");
-        assert_eq!(mail(&m, &none, ascii, true), "MAIL FROM:<a@b.example>");
         assert_eq!(
-            mail(&m, &all, ascii, true),
+            mail(&m, &none, ascii, Vouching::Told),
+            "MAIL FROM:<a@b.example>"
+        );
+        assert_eq!(
+            mail(&m, &all, ascii, Vouching::Told),
             "MAIL FROM:<a@b.example> SIZE=1234 BODY=8BITMIME AUTH=<> RET=HDRS ENVID=Q+2BX"
         );
         assert_eq!(
-            mail(&m, &all, Alphabet::Utf8, false),
+            mail(&m, &all, Alphabet::Utf8, Vouching::Untold),
             "MAIL FROM:<a@b.example> SIZE=1234 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=Q+2BX"
         );
         let bare = Message {
@@ -138,7 +149,10 @@ mod tests {
             envid: None,
             ..message("")
         };
-        assert_eq!(mail(&bare, &all, ascii, false), "MAIL FROM:<> SIZE=1234");
+        assert_eq!(
+            mail(&bare, &all, ascii, Vouching::Untold),
+            "MAIL FROM:<> SIZE=1234"
+        );
     }
 
     /// R3461-5.2.1b.

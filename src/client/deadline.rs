@@ -13,7 +13,9 @@ impl Client {
     pub fn deadline(&self) -> Option<Moment> {
         let at = self.since + self.patience()?;
         let transaction = match &self.phase {
-            Phase::Envelope(transaction) | Phase::Verdict(transaction) => transaction,
+            Phase::Envelope(transaction)
+            | Phase::Rewinding(transaction)
+            | Phase::Verdict(transaction) => transaction,
             Phase::Content(content) => &content.transaction,
             _ => return Some(at),
         };
@@ -54,7 +56,9 @@ impl Client {
         let timeouts = &self.options.timeouts;
         Some(match &self.phase {
             Phase::Greeting => timeouts.greeting,
-            Phase::Hello(_) | Phase::StartTls | Phase::Resetting => timeouts.hello,
+            Phase::Hello(_) | Phase::StartTls | Phase::Resetting | Phase::Rewinding(_) => {
+                timeouts.hello
+            }
             Phase::Upgrading => timeouts.handshake,
             Phase::SignIn(sign_in) if sign_in.is_deriving() => return None,
             Phase::SignIn(_) => timeouts.sign_in,
@@ -90,7 +94,7 @@ impl Client {
             Phase::Content(_) => return format!("{accident} while sending the message"),
             // It may have been taken all the same, and come twice.
             Phase::Verdict(_) => "the answer to the end of the message",
-            Phase::Resetting => "the answer to RSET",
+            Phase::Resetting | Phase::Rewinding(_) => "the answer to RSET",
             Phase::Quitting => "the answer to QUIT",
             Phase::Ready | Phase::Closed => return format!("{accident} between messages"),
         };

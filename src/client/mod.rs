@@ -69,6 +69,7 @@ pub struct Client {
     extensions: Extensions,
     /// Somebody signed in.
     signed_in: bool,
+    vouching: commands::Vouching,
     reader: ReplyReader,
     outputs: VecDeque<Output>,
     nonce: [u8; NONCE_OCTETS],
@@ -88,7 +89,8 @@ pub struct Client {
 ///                ├──► SignIn ⇄ challenges ──► Ready
 ///                └──► Ready ── begin ──► Envelope ──► Content ──► Verdict ──► Ready
 ///                                           │            └── refused ──► Resetting ──► Ready
-///                                           └── nobody taken ──► Resetting ──► Ready
+///                                           ├── nobody taken ──► Resetting ──► Ready
+///                                           └── MAIL misread ──► Rewinding ──► Envelope
 /// any ──► Quitting ──► Closed
 /// ```
 #[derive(Debug)]
@@ -113,6 +115,8 @@ enum Phase {
     Verdict(Box<Transaction>),
     /// Waits for the answer to RSET.
     Resetting,
+    /// The same, to say the envelope again.
+    Rewinding(Box<Transaction>),
     /// Waits for the answer to QUIT.
     Quitting,
     /// Nothing is read or said.
@@ -141,6 +145,7 @@ impl Client {
             phase: Phase::Greeting,
             extensions: Extensions::default(),
             signed_in: false,
+            vouching: commands::Vouching::Untold,
             reader: ReplyReader::default(),
             outputs: VecDeque::new(),
             nonce,
@@ -227,6 +232,7 @@ impl Client {
             | Phase::Hello(_)
             | Phase::StartTls
             | Phase::Resetting
+            | Phase::Rewinding(_)
             | Phase::Quitting => 1,
             Phase::SignIn(sign_in) => sign_in.answers_due(),
             Phase::Envelope(transaction) => transaction.answers_due(),
@@ -247,6 +253,7 @@ impl Client {
             Phase::Content(_) => self.content_answered(reply),
             Phase::Verdict(_) => self.verdict_given(reply),
             Phase::Resetting => self.reset_answered(reply),
+            Phase::Rewinding(_) => self.rewound(reply),
             Phase::Quitting => self.close(),
             Phase::Upgrading | Phase::Ready | Phase::Closed => {}
         }
@@ -321,7 +328,9 @@ impl Client {
         self.outputs
             .retain(|output| matches!(output, Output::Done(_) | Output::Failed(_)));
         match phase {
-            Phase::Envelope(transaction) | Phase::Verdict(transaction) => {
+            Phase::Envelope(transaction)
+            | Phase::Rewinding(transaction)
+            | Phase::Verdict(transaction) => {
                 self.outputs
                     .push_back(Output::Done(transaction.end(&Fate::Deferred(status))));
             }

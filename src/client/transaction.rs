@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{
     Cause, Client, Ending, Extensions, Fate, Message, NeedsSevenBit, Output, Phase, Protocol,
     Recipient,
-    commands::{self, Alphabet},
+    commands::{self, Alphabet, Vouching},
     content::Content,
     verdict,
 };
@@ -42,6 +42,8 @@ enum Mail {
     Said,
     /// Nobody can be taken any more.
     Refused,
+    /// Its AUTH= was, and it is to be said again without.
+    Misread,
 }
 
 /// A command of the envelope.
@@ -134,6 +136,16 @@ impl Transaction {
             let text = format!("the message has {size} octets, the next hop takes {limit}");
             self.decide_rest(&verdict::never(3, 4, text));
         }
+    }
+
+    /// Begins anew with everybody who is not decided yet.
+    fn rewind(&mut self) {
+        self.mail = Mail::Unsaid;
+        let fates = &self.fates;
+        self.unnamed = (0..fates.len()).filter(|at| fates[*at].is_none()).collect();
+        self.awaited.clear();
+        self.taken.clear();
+        self.data_said = false;
     }
 
     fn is_decided(&self) -> bool {
@@ -245,7 +257,7 @@ impl Client {
                 Command::Mail => {
                     transaction.mail = Mail::Said;
                     let (message, alphabet) = (&transaction.message, transaction.alphabet);
-                    commands::mail(message, &self.extensions, alphabet, self.signed_in)
+                    commands::mail(message, &self.extensions, alphabet, self.vouching)
                 }
                 Command::Rcpt(at) => {
                     transaction.unnamed.pop_front();
@@ -262,6 +274,8 @@ impl Client {
         }
         if !transaction.awaited.is_empty() {
             self.phase = Phase::Envelope(transaction);
+        } else if matches!(transaction.mail, Mail::Misread) {
+            self.say_again(transaction);
         } else if transaction.taken.is_empty() {
             self.finished(*transaction);
             self.reset();
@@ -278,7 +292,7 @@ impl Client {
         }
         match transaction.mail {
             Mail::Unsaid => return Some(Command::Mail),
-            Mail::Refused => return None,
+            Mail::Refused | Mail::Misread => return None,
             Mail::Said => {}
         }
         if let Some(at) = transaction.unnamed.front() {
@@ -306,13 +320,21 @@ impl Client {
             Some(Command::Mail) => match reply.class() {
                 ReplyClass::Positive => {}
                 ReplyClass::Intermediate => return self.out_of_place(reply),
+                // Some offer AUTH and know nothing of the parameter that belongs to it.
+                ReplyClass::Permanent
+                    if self.vouching == Vouching::Told && verdict::is_about_parameters(reply) =>
+                {
+                    self.vouching = Vouching::Untold;
+                    transaction.mail = Mail::Misread;
+                }
                 _ => {
                     transaction.decide_rest(&verdict::refused(reply));
                     transaction.mail = Mail::Refused;
                 }
             },
             // Whatever it says once MAIL was refused, that decides.
-            Some(Command::Rcpt(_)) if matches!(transaction.mail, Mail::Refused) => {}
+            Some(Command::Rcpt(_)) if matches!(transaction.mail, Mail::Refused | Mail::Misread) => {
+            }
             Some(Command::Rcpt(at)) => match reply.class() {
                 ReplyClass::Positive => transaction.taken.push_back(at),
                 ReplyClass::Intermediate => return self.out_of_place(reply),
@@ -338,6 +360,12 @@ impl Client {
                 self.begin_data(transaction);
             }
             ReplyClass::Intermediate => self.end_empty_data(transaction),
+            ReplyClass::Transient | ReplyClass::Permanent
+                if matches!(transaction.mail, Mail::Misread) =>
+            {
+                self.since = now;
+                self.say_again(transaction);
+            }
             ReplyClass::Transient | ReplyClass::Permanent => {
                 transaction.decide_rest(&verdict::refused(reply));
                 self.finished(*transaction);
@@ -349,6 +377,28 @@ impl Client {
                 self.out_of_place(reply);
             }
         }
+    }
+
+    /// Says the whole envelope again, from a clean state.
+    fn say_again(&mut self, transaction: Box<Transaction>) {
+        self.send("RSET");
+        self.phase = Phase::Rewinding(transaction);
+    }
+
+    /// The answer to the RSET before an envelope is said again.
+    pub(super) fn rewound(&mut self, reply: &ReceivedReply) {
+        let Phase::Rewinding(mut transaction) = std::mem::replace(&mut self.phase, Phase::Ready)
+        else {
+            return;
+        };
+        if reply.class() == ReplyClass::Positive {
+            transaction.rewind();
+            self.phase = Phase::Envelope(transaction);
+            return self.go_on();
+        }
+        transaction.decide_rest(&Fate::Deferred(verdict::transient(reply)));
+        self.finished(*transaction);
+        self.say_quit();
     }
 
     /// The hop wants content for nobody. An SMTP one gets the single dot that ends it (RFC 2920

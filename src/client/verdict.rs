@@ -97,6 +97,11 @@ fn is_about_us(reply: &ReceivedReply) -> bool {
     matches!(reply.code(), 530 | 534 | 535 | 538)
 }
 
+/// Whether a refusal of a command may be one of its parameters (RFC 5321 §4.2.3, §4.1.1.11).
+pub(super) fn is_about_parameters(reply: &ReceivedReply) -> bool {
+    matches!(reply.code(), 501 | 504 | 555)
+}
+
 /// The status of a reply that is a refusal for now, whatever its class says.
 pub(super) fn transient(reply: &ReceivedReply) -> Status {
     let code = reply.enhanced().map_or(EnhancedCode::new(4, 0, 0), |code| {
