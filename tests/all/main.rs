@@ -18,6 +18,7 @@ mod patience;
 mod peers;
 mod proxy;
 mod queue_tools;
+mod relay;
 mod reports;
 mod rights;
 mod routes;

@@ -21,15 +21,22 @@ pub const ALICE: &str = "alice@example.org";
 pub const PASSWORD: &str = "tulips-and-4-onions";
 pub const BOB: &str = "bob@example.org";
 
-/// Settings that differ from one test to the next: lines of the configuration by table.
+/// Settings that differ from one test to the next: lines of the configuration by table, and routes
+/// beside those that are always there.
 #[derive(Clone, Debug)]
-pub struct Settings(Vec<(&'static str, String)>);
+pub struct Settings {
+    lines: Vec<(&'static str, String)>,
+    routes: Vec<String>,
+}
 
 impl Settings {
     /// Short waits for nothing, cheap hashes, guesses from this machine not counted.
     pub fn new() -> Settings {
-        Settings(Vec::new())
-            .with("listeners", "submissions = [\"127.0.0.1:0\"]")
+        let none = Settings {
+            lines: Vec::new(),
+            routes: Vec::new(),
+        };
+        none.with("listeners", "submissions = [\"127.0.0.1:0\"]")
             .with("listeners", "submission = [\"127.0.0.1:0\"]")
             .with("limits", "message_size = 100000")
             .with("limits", "recipients = 100")
@@ -46,14 +53,20 @@ impl Settings {
     /// Sets `line`, in place of an earlier line of the same key.
     pub fn with(mut self, table: &'static str, line: &str) -> Settings {
         let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
-        self.0
+        self.lines
             .retain(|(other, old)| *other != table || key(old) != key(line));
-        self.0.push((table, line.to_owned()));
+        self.lines.push((table, line.to_owned()));
+        self
+    }
+
+    /// Adds a route: the lines below `[[routes]]`, with sub-tables where it has some.
+    pub fn route(mut self, lines: &str) -> Settings {
+        self.routes.push(lines.to_owned());
         self
     }
 
     fn table(&self, table: &str) -> String {
-        let lines = self.0.iter().filter(|(name, _)| *name == table);
+        let lines = self.lines.iter().filter(|(name, _)| *name == table);
         lines.map(|(_, line)| format!("{line}\n")).collect()
     }
 }
@@ -100,9 +113,13 @@ level = "debug"
         "auth.throttle",
         "intake",
         "queue",
+        "delivery",
         "spool",
     ] {
         text += &format!("\n[{table}]\n{}", settings.table(table));
+    }
+    for route in &settings.routes {
+        text += &format!("\n[[routes]]\n{route}\n");
     }
     text
 }

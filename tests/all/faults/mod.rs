@@ -12,4 +12,4 @@ mod power;
 mod random;
 mod start;
 
-pub use house::skip;
+pub use house::{count, skip};

@@ -1,0 +1,76 @@
+//! LMTP (RFC 2033): a reply for each recipient behind the content.
+
+use super::{as_submitted, drained, letter, mailboxes, route, send, settings, submit};
+use crate::{
+    hop::{Act, Behaviour, Hop, Phase},
+    server::{ALICE, Server},
+};
+
+/// Over TCP and over a Unix socket; the others are delivered once, whatever becomes of one.
+#[test]
+fn every_recipient_has_its_own_reply() {
+    let behaviour = || {
+        Behaviour::lmtp()
+            .for_recipient(Phase::Rcpt, "nobody", Act::reply("550 5.1.1 Who?"))
+            .for_recipient(Phase::EndOfData, "full", Act::reply("552 5.2.2 Full"))
+            .at_nth(Phase::EndOfData, 3, Act::reply("452 4.2.2 Busy"))
+    };
+    let tcp = Hop::start(behaviour());
+    let unix = Hop::unix(behaviour());
+    let place = format!("unix:{}", unix.path().display());
+    let server = Server::with(
+        settings()
+            .route(&mailboxes("tcp.example", &tcp))
+            .route(&route(
+                "unix.example",
+                "lmtp",
+                &place,
+                "recipients = \"any\"",
+            )),
+    );
+    for (domain, hop) in [("tcp.example", &tcp), ("unix.example", &unix)] {
+        let names = ["ann", "full", "busy", "nobody", "cy"];
+        let to = names.map(|name| format!("<{name}@{domain}>"));
+        let to: Vec<_> = to.iter().map(String::as_str).collect();
+        let content = letter("each", "Hello.\r\n");
+        submit(
+            &mut server.signed_in(),
+            &format!("<{ALICE}>"),
+            &to,
+            &content,
+        );
+        drained(&server);
+        let at = |name: &str| format!("{name}@{domain}");
+        let messages = hop.messages();
+        let [first, second] = &messages[..] else {
+            panic!("{:#?}", hop.transcript());
+        };
+        assert_eq!(first.to(), ["ann", "full", "busy", "cy"].map(at));
+        assert_eq!(second.to(), [at("busy")]);
+        for message in [first, second] {
+            assert_eq!(as_submitted(&message.content), content);
+        }
+        let said = |name: &str, words: &str| {
+            server.logged(&[&format!("\"to\":\"{}\"", at(name)), words]);
+        };
+        said("ann", "\"delivered\"");
+        said("cy", "\"delivered\"");
+        said("full", "\"failed\"");
+        said("nobody", "\"failed\"");
+        said("busy", "\"deferred\"");
+        said("busy", "\"delivered\"");
+    }
+    // Both failures of a message in one report.
+    let reports = server.mail(ALICE);
+    assert_eq!(reports.len(), 2);
+}
+
+/// The greeting and the words of SMTP are not those of LMTP.
+#[test]
+fn an_smtp_server_on_an_lmtp_route_gets_nothing() {
+    let hop = Hop::start(Behaviour::plain());
+    let server = Server::with(settings().route(&mailboxes("far.example", &hop)));
+    send(&server, &["bob@far.example"], "lost");
+    server.logged(&["delivery attempt", "bob@far.example", "deferred"]);
+    hop.transcript().assert_nothing_given_away();
+}
