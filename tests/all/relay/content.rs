@@ -253,6 +253,8 @@ fn what_does_not_fit_is_reported_and_not_sent() {
         });
         assert!(found, "{status}");
     }
+    // Python reads them all.
+    let _ = super::reports::reports(&server);
     for hop in [&old, &small, &ascii] {
         let transcript = hop.transcript();
         let verbs: Vec<_> = transcript

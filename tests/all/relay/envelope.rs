@@ -208,3 +208,49 @@ fn only_those_refused_fail() {
         .collect();
     assert_eq!(named, [2, 2]);
 }
+
+/// RFC 9422 §4.3: a session may be for so many domains only, and then there is another.
+#[test]
+fn a_limit_of_domains_makes_more_sessions() {
+    let hop = Hop::start(Behaviour::starttls().offers("LIMITS RCPTDOMAINMAX=1"));
+    let line = relay("a.example", &hop, "starttls", "").replace(
+        "domains = [\"a.example\"]",
+        "domains = [\"a.example\", \"b.example\", \"c.example\"]",
+    );
+    let server = Server::with(settings().route(&line));
+    let domains = ["a.example", "b.example", "c.example"];
+    let to: Vec<_> = domains.iter().flat_map(|it| addresses(it, 2)).collect();
+    submit_to(&server, &format!("<{ALICE}>"), &to, "domains");
+    drained(&server);
+    let transcript = hop.transcript();
+    assert_eq!(transcript.connections.len(), 3);
+    for (connection, domain) in transcript.connections.iter().zip(domains) {
+        let [transaction] = &connection.transactions[..] else {
+            panic!("{connection:#?}");
+        };
+        assert_eq!(transaction.to(), addresses(domain, 2));
+    }
+    assert!(!server.log().contains("\"deferred\""));
+}
+
+/// As many recipients as a message may have, a tenth of them unknown.
+#[test]
+fn a_thousand_recipients_are_one_transaction_and_one_report() {
+    let unknown = Act::reply("550 5.1.1 Unknown");
+    let hop = Hop::start(Behaviour::starttls().for_recipient(Phase::Rcpt, "0@", unknown));
+    let server = Server::with(settings().with("limits", "recipients = 1000").route(&relay(
+        "far.example",
+        &hop,
+        "starttls",
+        "",
+    )));
+    let to = addresses("far.example", 1000);
+    submit_to(&server, &format!("<{ALICE}>"), &to, "thousand");
+    drained(&server);
+    let messages = hop.messages();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].to().len(), 900);
+    assert_eq!(hop.transcript().connections.len(), 1);
+    let report = server.only(ALICE);
+    assert_eq!(report.matches("\nFinal-Recipient: ").count(), 100);
+}

@@ -1,8 +1,8 @@
 //! LMTP (RFC 2033): a reply for each recipient behind the content.
 
-use super::{as_submitted, drained, letter, mailboxes, route, send, settings, submit};
+use super::{as_submitted, drained, impatient, letter, mailboxes, route, send, settings, submit};
 use crate::{
-    hop::{Act, Behaviour, Hop, Phase},
+    hop::{Act, Behaviour, Hop, Phase, Script},
     server::{ALICE, Server},
 };
 
@@ -73,4 +73,45 @@ fn an_smtp_server_on_an_lmtp_route_gets_nothing() {
     send(&server, &["bob@far.example"], "lost");
     server.logged(&["delivery attempt", "bob@far.example", "deferred"]);
     hop.transcript().assert_nothing_given_away();
+}
+
+/// LMTP: what was said of one recipient stands, whatever happens before the next is spoken of.
+#[test]
+fn an_lmtp_connection_that_breaks_between_replies_decides_for_whom_it_spoke() {
+    let broken = |act: Act| Behaviour::lmtp().at_nth(Phase::EndOfData, 2, act);
+    let hops: Vec<_> = [
+        Act::Close,
+        Act::Reset,
+        Act::Hang,
+        Act::HalfReply,
+        Act::nonsense(),
+        Act::last("421 4.3.2 Going down"),
+    ]
+    .into_iter()
+    .map(|act| Hop::start(Script::of([broken(act), Behaviour::lmtp()])))
+    .collect();
+    let domain = |at: usize| format!("case{at}.example");
+    let settings = hops.iter().enumerate().fold(impatient(), |it, (at, hop)| {
+        let place = hop.address().to_string();
+        it.route(&route(&domain(at), "lmtp", &place, "recipients = \"any\""))
+    });
+    let server = Server::with(settings);
+    let mut client = server.signed_in();
+    for at in 0..hops.len() {
+        let to = ["a", "b", "c"].map(|name| format!("<{name}@{}>", domain(at)));
+        let to = to.each_ref().map(String::as_str);
+        let content = letter("spoken", "Hello.\r\n");
+        submit(&mut client, &format!("<{ALICE}>"), &to, &content);
+    }
+    drained(&server);
+    for (at, hop) in hops.iter().enumerate() {
+        let messages = hop.messages();
+        let [first, second] = &messages[..] else {
+            panic!("{:#?}", hop.transcript());
+        };
+        let address = |name: &str| format!("{name}@{}", domain(at));
+        assert_eq!(first.to(), ["a", "b", "c"].map(address));
+        assert_eq!(second.to(), ["b", "c"].map(address));
+    }
+    assert!(server.mail(ALICE).is_empty());
 }

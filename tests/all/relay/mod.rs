@@ -10,6 +10,7 @@ mod peers;
 mod refusals;
 mod reports;
 mod reuse;
+mod untrusted;
 
 use std::{fs, path::PathBuf, sync::OnceLock};
 
@@ -28,6 +29,20 @@ fn settings() -> Settings {
         .with("queue", "retry_longest = \"2s\"")
         .with("delivery", "back_off = \"1s\"")
         .with("delivery", "back_off_longest = \"1s\"")
+}
+
+/// Waits of two seconds for everything.
+fn impatient() -> Settings {
+    let keys = [
+        "connect",
+        "opening",
+        "command",
+        "handshake",
+        "block",
+        "end_of_data",
+    ];
+    let short = |settings: Settings, key| settings.with("delivery", &format!("{key} = \"2s\""));
+    keys.into_iter().fold(settings(), short)
 }
 
 /// A route of mail for `domain` to a hop with this transport, and further lines.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Alice's reports as Python finds them; none where there is no Python.
-fn reports(server: &Server) -> Option<Vec<Value>> {
+pub(super) fn reports(server: &Server) -> Option<Vec<Value>> {
     if !present("python3", answers(Command::new("python3").arg("--version"))) {
         return None;
     }
@@ -131,6 +131,34 @@ fn failures_of_a_message_are_told_in_one_report() {
             .starts_with("dns; localhost"),
         "{a}"
     );
+}
+
+/// A word in the middle of a message that it is not wanted is as good as one behind it; and what
+/// comes back of a large one is its header.
+#[test]
+fn a_refusal_within_a_large_message_is_told_once() {
+    let early = Behaviour::starttls().in_content(100_000, Act::last("552 5.3.4 Too big"));
+    let hop = Hop::start(early);
+    let server = Server::with(settings().route(&relay("far.example", &hop, "starttls", "")));
+    let content = letter("large", &"Hello.\r\n".repeat(300_000));
+    let from = format!("<{ALICE}> RET=FULL");
+    submit(
+        &mut server.signed_in(),
+        &from,
+        &["<bob@far.example>"],
+        &content,
+    );
+    drained(&server);
+    assert_eq!(hop.transcript().connections.len(), 1);
+    assert!(server.only(ALICE).len() < 100_000);
+    let Some(reports) = reports(&server) else {
+        return;
+    };
+    assert_eq!(
+        told(&reports[0]),
+        [row("failed", "bob@far.example", "5.3.4")]
+    );
+    assert_eq!(reports[0]["subject"], "large");
 }
 
 /// A hop that is never there: first a notice of the delay, then the end of it; neither twice.

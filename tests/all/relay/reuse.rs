@@ -41,6 +41,32 @@ fn a_connection_is_used_again_until_it_is_idle_for_too_long() {
     assert_eq!(hop.transcript().connections.len(), 2);
 }
 
+/// With `idle = "0s"` each message has its own; and a server that stops leaves no connection behind.
+#[test]
+fn connections_end_with_quit() {
+    let own = Hop::start(Behaviour::starttls());
+    let kept = Hop::start(Behaviour::starttls());
+    let mut server = Server::with(
+        settings()
+            .route(&relay("own.example", &own, "starttls", "idle = \"0s\"\n"))
+            .route(&relay("kept.example", &kept, "starttls", "")),
+    );
+    for name in ["one", "two"] {
+        send(&server, &["bob@own.example", "bob@kept.example"], name);
+        drained(&server);
+    }
+    own.wait_for_ends(2);
+    assert!(kept.transcript().connections[0].closed.is_none());
+    server.stop();
+    for (hop, count) in [(&own, 2), (&kept, 1)] {
+        let transcript = hop.wait_for_ends(count);
+        assert_eq!(transcript.connections.len(), count);
+        for connection in transcript.connections {
+            assert_eq!(connection.closed.unwrap().1, End::Quit);
+        }
+    }
+}
+
 /// Neither a hop that closed meanwhile, nor one that says so, nor one that takes a single message a
 /// connection costs a message an attempt.
 #[test]
