@@ -156,7 +156,7 @@ fn each_sender_signs_in_as_the_route_says() {
         format!("[[routes.credentials]]\n{who}\nuser = \"{user}\"\npassword_file = \"{file}\"\n")
     };
     let more = [
-        "connections = 1\n".to_owned(),
+        "connections = 1\nidle = \"5m\"\n".to_owned(),
         sign_in("everybody", "everybody-secret"),
         table("senders = [\"wonder.example\"]", "domain"),
         table("senders = [\"boss@wonder.example\"]", "address"),
