@@ -101,6 +101,41 @@ fn octets_in_are_octets_out() {
     assert!(!pipelined(&one_by_one));
 }
 
+/// A last line without an end gets one where DATA needs it, and has none where nobody counts lines;
+/// a message may be nothing but a header; a body may begin with a dot.
+#[test]
+fn odd_ends_arrive_whole() {
+    let chunks = Hop::start(Behaviour::plain());
+    let dots = Hop::start(Behaviour::plain().without("CHUNKING"));
+    let server = Server::with(
+        settings()
+            .route(&open_relay("chunks.example", &chunks))
+            .route(&open_relay("dots.example", &dots)),
+    );
+    let mut client = server.signed_in();
+    let to = ["<bob@chunks.example>", "<bob@dots.example>"];
+    let cases = [
+        ("no-end", "Hello", "Hello", "Hello\r\n"),
+        ("lone-dot", ".", ".", ".\r\n"),
+        ("dots", "..\r\n.\r\n", "..\r\n.\r\n", "..\r\n.\r\n"),
+        ("bare", "a\n.\nb\n", "a\r\n.\r\nb\r\n", "a\r\n.\r\nb\r\n"),
+        ("empty", "", "", ""),
+    ];
+    for (name, body, ..) in cases {
+        let content = letter(name, body);
+        submit(&mut client, &format!("<{ALICE}>"), &to, &content);
+        drained(&server);
+    }
+    let (chunks, dots) = (chunks.messages(), dots.messages());
+    assert_eq!((chunks.len(), dots.len()), (cases.len(), cases.len()));
+    for (at, (name, _, counted, dotted)) in cases.into_iter().enumerate() {
+        for (message, body) in [(&chunks[at], counted), (&dots[at], dotted)] {
+            let found = String::from_utf8_lossy(as_submitted(&message.content)).into_owned();
+            assert_eq!(found.as_bytes(), letter(name, body), "{found:?}");
+        }
+    }
+}
+
 /// BODY=8BITMIME where there are such octets and it is offered; the octets stay.
 #[test]
 fn eight_bit_octets_stay_where_they_may() {

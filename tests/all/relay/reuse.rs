@@ -244,6 +244,70 @@ fn a_dead_host_is_passed_by() {
     assert!(!log.contains("\"deferred\""), "{log}");
 }
 
+/// A host that lets us in and then breaks off before it has seen anything of the message is passed
+/// by in the same attempt.
+#[test]
+fn a_host_that_breaks_off_before_the_message_is_passed_by() {
+    let last = |phase| Behaviour::plain().at(phase, Act::last("421 4.3.2 Going down"));
+    let hops = [
+        Hop::start(last(Phase::Mail)),
+        Hop::start(Behaviour::plain().at(Phase::Rcpt, Act::Close)),
+        Hop::start(last(Phase::Data).without("CHUNKING")),
+        Hop::start(Behaviour::plain()),
+    ];
+    let hosts = hops.each_ref().map(|hop| format!("\"{}\"", hop.address()));
+    let line = format!(
+        "name = \"far\"\ndomains = [\"far.example\"]\ntransport = \"relay\"\ntls = \"none\"\n\
+         hosts = [{}]\n",
+        hosts.join(", ")
+    );
+    let server = Server::with(settings().route(&line));
+    for name in ["one", "two"] {
+        send(&server, &["bob@far.example"], name);
+        drained(&server);
+    }
+    let counts = hops.each_ref().map(|hop| hop.messages().len());
+    assert_eq!(counts, [0, 0, 0, 2]);
+    assert!(!server.log().contains("\"deferred\""));
+}
+
+/// A password that is wrong is a matter of those who use it.
+#[test]
+fn a_refused_sign_in_keeps_nobody_else_waiting() {
+    let hop = Hop::start(Behaviour::starttls().offers("AUTH PLAIN").needs_sign_in());
+    let file = password_file("wrong-secret");
+    let more = format!(
+        "{}[[routes.credentials]]\nsenders = [\"wonder.example\"]\nuser = \"{NAME}2\"\n\
+         password_file = \"{}\"\n",
+        sign_in(NAME, PASSWORD),
+        file.display()
+    );
+    let server = Server::with(
+        settings()
+            .with("delivery", "back_off = \"1m\"")
+            .with("delivery", "back_off_longest = \"1m\"")
+            .route(&relay("far.example", &hop, "starttls", &more)),
+    );
+    let mut client = server.signed_in();
+    for n in 0..3 {
+        let content = String::from_utf8(letter(&format!("w{n}"), "Hello.\r\n")).unwrap();
+        let content = content.replacen(ALICE, "a@wonder.example", 1);
+        let to = ["<bob@far.example>"];
+        submit(&mut client, "<a@wonder.example>", &to, content.as_bytes());
+        let line = server.logged(&["delivery attempt", "\"deferred\"", "535"]);
+        assert!(line.contains("\"dsn\":\"4.7"), "{line}");
+    }
+    for n in 0..3 {
+        send(&server, &["bob@far.example"], &format!("r{n}"));
+        hop.wait_for_messages(n + 1);
+    }
+    let transcript = hop.transcript();
+    let sign_ins = transcript.connections.iter().flat_map(|it| &it.sign_ins);
+    // The wrong password was shown once: what locks an account is not tried on and on.
+    assert_eq!(sign_ins.filter(|it| !it.right).count(), 1);
+    assert!(server.mail(ALICE).is_empty());
+}
+
 /// Hosts of one order share the mail by their weights; one of weight 0 waits for the others to fail.
 #[test]
 fn weights_share_the_mail() {

@@ -1,6 +1,8 @@
 //! Next hops whose link proves nothing.
 
-use super::{drained, impatient, letter, route, sign_in, submit};
+use std::fs;
+
+use super::{drained, impatient, letter, route, send, sign_in, submit};
 use crate::{
     hop::{Act, Behaviour, Certificate, Hop, NAME, PASSWORD, Phase, Tls, authority},
     server::{ALICE, Server},
@@ -152,4 +154,25 @@ fn links_that_prove_nothing_get_nothing() {
     for secret in [PASSWORD, "secret-subject", "secret-text"] {
         assert!(!log.contains(secret), "{secret}");
     }
+}
+
+/// Authorities that cannot be read are trusted by nobody; the mail waits until they can.
+#[test]
+fn authorities_that_cannot_be_read_keep_the_mail() {
+    let hop = Hop::start(Behaviour::starttls());
+    let mut server = Server::stopped(impatient());
+    let ca = server.path("hop-ca.pem");
+    fs::copy(authority(), &ca).unwrap();
+    let place = format!("localhost:{}", hop.address().port());
+    let more = format!("tls = \"starttls\"\nca = \"{}\"\n", ca.display());
+    server.settings = impatient().route(&route("far.example", "relay", &place, &more));
+    server.configure();
+    server.run();
+    fs::write(&ca, "no certificate").unwrap();
+    send(&server, &["bob@far.example"], "waits");
+    server.logged(&["delivery attempt", "bob@far.example", "\"deferred\""]);
+    hop.transcript().assert_nothing_given_away();
+    fs::copy(authority(), &ca).unwrap();
+    drained(&server);
+    assert_eq!(hop.messages().len(), 1);
 }
