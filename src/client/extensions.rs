@@ -258,6 +258,7 @@ mod tests {
         }
     }
 
+    /// R9422-3.7a.
     #[test]
     fn odd_lists() {
         assert_eq!(

@@ -148,7 +148,7 @@ mod tests {
             .unwrap()
     }
 
-    /// R5321-4.2d, R5321-4.2f, R5321-4.2g.
+    /// R5321-4.2d, R5321-4.2f, R5321-4.2g, R2034-4f.
     #[test]
     fn refusals() {
         for (line, expected) in [

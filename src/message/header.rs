@@ -310,6 +310,7 @@ mod tests {
         }
     }
 
+    /// R5321-6.3a.
     #[test]
     fn over_a_hundred_hosts_are_a_loop() {
         assert!(read(&"Received: x\r\n".repeat(100)).is_ok());

@@ -115,7 +115,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
-    /// R5321-4.5.4b.
+    /// R5321-4.5.4b, R5321-4.5.4c.
     #[test]
     fn waits_grow_from_a_minute_to_four_hours() {
         for (attempts, minutes) in [

@@ -24,7 +24,7 @@ pub fn due(notify: Option<Notify>, kind: Kind, sender: &ReversePath) -> bool {
 mod tests {
     use super::*;
 
-    /// R3461-5.2.2b to R3461-5.2.6b, R3461-5.2a, R5321-3.6.3b, R5321-6.1b.
+    /// R3461-5.2.2b, R3461-5.2.2d, R3461-5.2.3b, R3461-5.2.5b, R3461-5.2.6a, R3461-5.2.6b, R3461-5.2a, R5321-3.6.3b, R5321-6.1b.
     #[test]
     fn the_sender_hears_what_was_asked_and_a_null_sender_nothing() {
         let alice = ReversePath::parse("alice@example.org").unwrap();

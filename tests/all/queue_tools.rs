@@ -218,6 +218,7 @@ fn held_mail_waits_for_its_release_alone() {
     assert_eq!(post.server.mail(BOB).len(), 1);
 }
 
+/// R5068-3.1d: whose message it was, is told with it.
 #[test]
 fn a_message_is_shown_with_what_was_asked_for_it() {
     let mut post = Post::start();

@@ -81,6 +81,10 @@ fn hosts(route: &Route, service: Service, complaints: &mut Complaints<'_>) -> Ve
             Ok(place) if !seen.insert(place.clone()) => {
                 complaints.about(&key, format!("{place} stands there twice"));
             }
+            // RFC 2033 §5.
+            Ok(Place::Tcp { port: 25, .. }) if service == Service::Mailboxes => {
+                complaints.about(&key, "LMTP is not spoken on port 25; 24 is usual");
+            }
             Ok(place) => hosts.push(Host {
                 encryption: encryption(&place, service, route.tls),
                 place,

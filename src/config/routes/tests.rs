@@ -590,3 +590,15 @@ fn the_files_that_routes_name_are_looked_at() {
     );
     assert!(findings.iter().all(|it| !it.to_string().contains("tomtom")));
 }
+
+/// R2033-5a.
+#[test]
+fn lmtp_is_not_spoken_on_port_25() {
+    let lmtp = |port| format!("transport = \"lmtp\"\nhosts = [\"127.0.0.1:{port}\"]\n");
+    assert!(with_route(&lmtp(24)).is_ok());
+    let error = with_route(&lmtp(25)).unwrap_err().to_string();
+    assert!(
+        error.contains("routes.1.hosts.0") && error.contains("port 25"),
+        "{error}"
+    );
+}

@@ -9,7 +9,7 @@ use crate::{
         Attempt, RecipientResult,
         smtp::{Connection, Reach, Sent, Standing},
     },
-    envelope::{BodyType, Link, Outcome, Reporting, Status},
+    envelope::{BodyType, Link, Outcome, Reporting, Status, Voice},
     smtp::EnhancedCode,
     spool::{Content, DueRecipient},
 };
@@ -35,6 +35,8 @@ pub(super) enum Carried {
     Anew,
     /// The connection broke before anything of the content was said; nobody was decided for that.
     Lost(Arc<Link>, Status),
+    /// It broke later: whoever was not refused is deferred, for the host may have the message.
+    Broke(Status),
 }
 
 impl<'a> Carry<'a> {
@@ -82,11 +84,18 @@ impl<'a> Carry<'a> {
             if was_lost && let Some(status) = lost(&sent) {
                 return Carried::Lost(link, status);
             }
+            let broke = match sent.standing {
+                Standing::Closed => broken(&sent),
+                Standing::Ready => None,
+            };
             if !self.decide(&left, sent.fates, connection, &link) {
                 // The host decides nobody, whatever is asked: it is not asked for ever.
                 let text = "the next hop takes no further recipient";
                 let nobody = Outcome::Deferred(Status::new(EnhancedCode::new(4, 5, 3), text));
                 self.decide_all(&left, &nobody, &link);
+            }
+            if let Some(status) = broke {
+                return Carried::Broke(status);
             }
         }
         let text = "the next hop takes too few recipients at a time";
@@ -200,6 +209,18 @@ fn lost(sent: &Sent) -> Option<Status> {
         }
     }
     why
+}
+
+/// Why the connection broke, where it did while the message was on its way.
+fn broken(sent: &Sent) -> Option<Status> {
+    let ours = |fate: &Fate| match fate {
+        Fate::Deferred(status) => (status.voice == Voice::Ours).then(|| status.clone()),
+        Fate::Again(_) | Fate::Accepted(_) | Fate::Failed(_) => None,
+    };
+    match sent.reach {
+        Reach::SomeContent => sent.fates.iter().find_map(ours),
+        Reach::NoContent => None,
+    }
 }
 
 /// 5.6.3 where a conversion is required and not to be had (RFC 3463 §3.7).

@@ -182,6 +182,14 @@ impl Tour<'_> {
                 Carried::Anew => {}
                 Carried::Lost(_, _) if was_kept => {}
                 Carried::Lost(link, status) => return self.in_vain(link, status),
+                Carried::Broke(status) => {
+                    // The next attempt is another host's, where there is one.
+                    if self.hop.hosts.len() > 1 {
+                        let [place, _] = suspects;
+                        self.hops.backoff.failed_with(place, &status);
+                    }
+                    return;
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ fn silent(after: u64) -> Reaction {
     }
 }
 
+/// R5321-4.5.4g.
 #[tokio::test(start_paused = true)]
 async fn mail_for_a_silent_next_hop_costs_one_attempt_in_all() {
     let world = World::new(relays(&["a.example"]), always(|| silent(0)));
@@ -28,6 +29,17 @@ async fn mail_for_a_silent_next_hop_costs_one_attempt_in_all() {
     let again = |record: &AttemptRecord| matches!(record.next, Next::At(_));
     assert!(records.iter().all(again));
     assert!(records.len() >= 100);
+}
+
+/// R5321-4.5.4h: what is refused of one message says nothing of another.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_no_silence() {
+    let world = World::new(relays(&["a.example"]), always(|| Reaction::Refuse));
+    for number in 0..50 {
+        world.fresh(number, &["u@a.example"]);
+    }
+    world.until_all(State::GivenUp).await;
+    assert_eq!(world.attempts().len(), 50);
 }
 
 #[tokio::test(start_paused = true)]

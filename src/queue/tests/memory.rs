@@ -183,7 +183,7 @@ impl Memory {
 
 pub(super) fn content() -> Content {
     Content {
-        header: "Subject: x\r\n\r\n".into(),
+        header: "From: somebody@else.example\r\nSubject: x\r\n\r\n".into(),
         body: StoredBody::Memory("".into()),
     }
 }

@@ -43,7 +43,8 @@ fn failure(recipients: usize) -> (String, usize) {
     ("Your message could not be delivered".into(), recipients)
 }
 
-/// R5321-6.1a: one report for all that failed, whatever their next hops.
+/// R5321-6.1a, R5321-3.6.3a, R5321-3.3i, R5321-4.1.1.4c, R5321-4.4j, R3464-3a: one report for all that
+/// failed, whatever their next hops, to the reverse-path and nobody that the header names.
 #[tokio::test(start_paused = true)]
 async fn the_sender_hears_once_of_all_recipients_that_failed() {
     let world = world(
@@ -118,6 +119,7 @@ async fn delays_are_told_after_an_hour_then_daily_and_the_end_as_a_failure() {
     );
 }
 
+/// R5321-4.5.4e.
 #[tokio::test(start_paused = true)]
 async fn other_schedules_are_obeyed() {
     let quick = Options {
@@ -147,7 +149,7 @@ async fn other_schedules_are_obeyed() {
     );
 }
 
-/// R3461-5.2.2b.
+/// R3461-5.2.2b, R3461-5.2.2d.
 #[tokio::test(start_paused = true)]
 async fn what_was_not_asked_for_is_not_told() {
     let world = world(options(), always(|| Reaction::Refuse));
@@ -158,7 +160,7 @@ async fn what_was_not_asked_for_is_not_told() {
     assert!(locked(&world.custody.events).is_empty());
 }
 
-/// R3461-5.2.2c, R3461-5.2.2e.
+/// R3461-5.2.2c, R3461-5.2.2e, R3464-2.3.3b.
 #[tokio::test(start_paused = true)]
 async fn success_is_told_where_it_was_asked_for_and_nobody_else_tells_it() {
     for (reaction, told) in [
@@ -181,7 +183,7 @@ async fn success_is_told_where_it_was_asked_for_and_nobody_else_tells_it() {
     }
 }
 
-/// R5321-6.1b, R3461-6.1a: never a report for a report.
+/// R5321-6.1b, R3461-6.1a, R3464-2c: never a report for a report.
 #[tokio::test(start_paused = true)]
 async fn mail_without_a_sender_ends_in_an_event() {
     let world = World::new(options(), always(|| Reaction::Refuse));

@@ -15,7 +15,8 @@ fn hop(name: &str, address: &str, tls: Option<TlsVersion>) -> Option<RemoteMta> 
     })
 }
 
-/// R3461-6.2a, R3461-6.3a to R3461-6.3f, R3464-2a, R3464-2b, R3464-2.3.2a, R6522-3a, R3834-5a.
+/// R3461-6.2a, R3461-6.3a, R3461-6.3b, R3461-6.3d, R3461-6.3e, R3461-6.3f, R3464-2.2.1a, R3464-2.3.4a,
+/// R3464-2.3.6a, R3464-3b, R3464-2a, R3464-2b, R3464-2.3.2a, R6522-3a, R3834-5a.
 #[test]
 fn a_failure() {
     let facts = Facts::new("alice@example.org");

@@ -38,7 +38,7 @@ fn awkward(octets: usize) -> String {
     body + ".\r\n"
 }
 
-/// By DATA and by BDAT, in the database and in a file, over TLS and without.
+/// R5321-3.6.3c: by DATA and by BDAT, in the database and in a file, over TLS and without.
 #[test]
 fn octets_in_are_octets_out() {
     let chunks = Hop::start(Behaviour::starttls());
@@ -166,7 +166,7 @@ fn eight_bit_octets_stay_where_they_may() {
     assert_eq!(as_submitted(&second.content), seven);
 }
 
-/// A hop without 8BITMIME gets a 7-bit copy whose parts are the same to Python.
+/// R3030-3e: a hop without 8BITMIME gets a 7-bit copy whose parts are the same to Python.
 #[test]
 fn a_seven_bit_copy_holds_the_same() {
     if !present("python3", answers(Command::new("python3").arg("--version"))) {
@@ -301,7 +301,7 @@ fn what_does_not_fit_is_reported_and_not_sent() {
     }
 }
 
-/// SMTPUTF8 is asked for where an address or a field needs it, and only there.
+/// R6532-3.7a: SMTPUTF8 is asked for where an address or a field needs it, and only there.
 #[test]
 fn smtputf8_travels_only_where_it_is_needed() {
     let hop = Hop::start(Behaviour::starttls());

@@ -271,6 +271,31 @@ fn a_host_that_breaks_off_before_the_message_is_passed_by() {
     assert!(!server.log().contains("\"deferred\""));
 }
 
+/// A host that always breaks off within the message may have it, so the message waits; but the next
+/// attempt is another host's.
+#[test]
+fn a_host_that_breaks_off_within_the_message_is_not_tried_next() {
+    let broken = Hop::start(Behaviour::plain().in_content(1, Act::Close));
+    let sound = Hop::start(Behaviour::plain());
+    let hosts = [&broken, &sound].map(|hop| format!("\"{}\"", hop.address()));
+    let line = format!(
+        "name = \"far\"\ndomains = [\"far.example\"]\ntransport = \"relay\"\ntls = \"none\"\n\
+         hosts = [{}]\n",
+        hosts.join(", ")
+    );
+    let server = Server::with(
+        settings()
+            .route(&line)
+            .with("delivery", "back_off = \"1m\"")
+            .with("delivery", "back_off_longest = \"1m\""),
+    );
+    send(&server, &["bob@far.example"], "one");
+    drained(&server);
+    assert_eq!(sound.messages().len(), 1);
+    assert_eq!(broken.transcript().connections.len(), 1);
+    server.logged(&["\"deferred\"", "bob@far.example"]);
+}
+
 /// A password that is wrong is a matter of those who use it.
 #[test]
 fn a_refused_sign_in_keeps_nobody_else_waiting() {

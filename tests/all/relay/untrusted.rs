@@ -10,6 +10,7 @@ use crate::{
 
 /// Links that prove nothing: neither a credential nor a word of a message goes there, and the sender
 /// hears of it.
+/// R7817-3a among others.
 #[test]
 fn links_that_prove_nothing_get_nothing() {
     let starttls = Behaviour::starttls;
