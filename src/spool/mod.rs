@@ -31,8 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    envelope::{BodyType, Envelope, Identity, Link, Outcome, QueueId, Recipient, Status},
-    smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
+    envelope::QueueId,
     store::{
         Store, StoreError,
         queue::{Incarnation, QueueCounts},
@@ -43,13 +42,17 @@ mod body;
 mod claims;
 mod disk;
 mod lock;
+mod mail;
 mod orphans;
 mod room;
+mod settlement;
 mod tools;
 mod writer;
 
 pub use crate::store::queue::{EventKind, Next};
 pub use body::{Body, BodyWriter};
+pub use mail::{Claim, Content, DueRecipient, NewMessage, StoredBody};
+pub use settlement::{AttemptRecord, Event, Postponed, Report, Settlement, Try};
 pub use tools::{AtRest, Remains, remains};
 
 use disk::{Directory, Disk, Free};
@@ -108,253 +111,6 @@ impl CustodyError {
             StoreError::NoRoom => CustodyError::NoRoom,
             error => CustodyError::Failed(error.to_string()),
         }
-    }
-}
-
-/// What intake hands over.
-pub struct NewMessage {
-    /// Unique, and later than those before it.
-    pub id: QueueId,
-    /// Who submitted it; for a report of ours, who submitted what it tells of.
-    pub account: Option<Identity>,
-    /// The message that this report of ours tells of.
-    pub report_of: Option<QueueId>,
-    /// The Message-ID field, by which people ask for it.
-    pub message_id: Option<String>,
-    /// Sender, recipients and options.
-    pub envelope: Envelope,
-    /// The finished header section with its blank line, CRLF.
-    pub header: Vec<u8>,
-    /// The finished body.
-    pub body: Body,
-    /// When the message was complete.
-    pub received_at: SystemTime,
-}
-
-/// Content in custody: immutable.
-#[derive(Clone, Debug)]
-pub struct Content {
-    /// The header section with its blank line, CRLF.
-    pub header: bytes::Bytes,
-    /// What follows it.
-    pub body: StoredBody,
-}
-
-/// A body in custody.
-#[derive(Clone, Debug)]
-pub enum StoredBody {
-    /// Small: here.
-    Memory(bytes::Bytes),
-    /// Large: in a file, which goes with the last recipient's outcome.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        octets: u64,
-    },
-}
-
-impl StoredBody {
-    /// Length in octets.
-    pub fn len(&self) -> u64 {
-        match self {
-            StoredBody::Memory(octets) => octets.len() as u64,
-            StoredBody::File { octets, .. } => *octets,
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Opens it for reading from its first octet; opening and reading may block.
-    ///
-    /// # Errors
-    /// Those of opening the file.
-    pub fn open(&self) -> io::Result<Box<dyn io::Read + Send>> {
-        Ok(match self {
-            StoredBody::Memory(octets) => Box::new(io::Cursor::new(octets.clone())),
-            StoredBody::File { path, .. } => Box::new(std::fs::File::open(path)?),
-        })
-    }
-}
-
-/// Due recipients of one message, claimed by this process.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// The message.
-    pub id: QueueId,
-    /// Who submitted it; for a report of ours, who submitted what it tells of.
-    pub account: Option<Identity>,
-    /// The message that this report of ours tells of.
-    pub report_of: Option<QueueId>,
-    /// Where reports go.
-    pub sender: ReversePath,
-    /// Nature of the octets.
-    pub body: BodyType,
-    /// Whether the client asked for SMTPUTF8.
-    pub smtputf8: bool,
-    /// RET (RFC 3461 §4.3).
-    pub ret: Option<Return>,
-    /// ENVID (RFC 3461 §4.4).
-    pub envelope_id: Option<EnvelopeId>,
-    /// When the message was accepted.
-    pub received_at: SystemTime,
-    /// In the order of the envelope.
-    pub recipients: Vec<DueRecipient>,
-    /// Present for messages fresh from intake; otherwise [`Spool::content`] reads it.
-    pub content: Option<Content>,
-}
-
-/// A recipient to be served now.
-#[derive(Clone, Debug)]
-pub struct DueRecipient {
-    /// Its place in the envelope, from 0.
-    pub number: u32,
-    /// The forward-path.
-    pub address: Mailbox,
-    /// NOTIFY (RFC 3461 §4.1).
-    pub notify: Option<Notify>,
-    /// ORCPT (RFC 3461 §4.2).
-    pub original: Option<OriginalRecipient>,
-    /// Attempts made before.
-    pub attempts: u32,
-    /// When its sender last heard that it is delayed.
-    pub delay_told_at: Option<SystemTime>,
-}
-
-impl DueRecipient {
-    /// A recipient that was never tried.
-    pub fn fresh(number: u32, recipient: Recipient) -> Self {
-        DueRecipient {
-            number,
-            address: recipient.mailbox,
-            notify: recipient.notify,
-            original: recipient.original,
-            attempts: 0,
-            delay_told_at: None,
-        }
-    }
-}
-
-/// One attempt at one recipient and what is to happen next.
-#[derive(Clone, Debug)]
-pub struct AttemptRecord {
-    /// The message.
-    pub id: QueueId,
-    /// The recipient's number.
-    pub recipient: u32,
-    /// Where it was taken: the name of the route.
-    pub next_hop: Arc<str>,
-    /// The link by which the outcome came; none where nobody was spoken to.
-    pub link: Option<Arc<Link>>,
-    /// Hosts that were tried before, and why they did not serve.
-    pub in_vain: Arc<[Try]>,
-    /// Start of the attempt.
-    pub started_at: SystemTime,
-    /// End of the attempt.
-    pub ended_at: SystemTime,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What is next; a time later than [`LONGEST_RETRY`] after the attempt is brought forward.
-    pub next: Next,
-    /// Its sender hears now that it is delayed.
-    pub tells_delay: bool,
-}
-
-/// A host that was tried in vain within an attempt.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Try {
-    /// How far it was reached.
-    pub link: Arc<Link>,
-    /// When the try ended.
-    pub ended_at: SystemTime,
-    /// Why it did not serve.
-    pub status: Status,
-}
-
-/// A report of ours on its way into custody, to be made durable together with the outcomes that it
-/// tells of.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Its own queue id.
-    pub id: QueueId,
-    /// The message that it tells of.
-    pub report_of: QueueId,
-    /// Who submitted that message.
-    pub account: Option<Identity>,
-    /// Its own Message-ID field.
-    pub message_id: Option<String>,
-    /// From `<>` to the message's reverse-path.
-    pub envelope: Envelope,
-    /// Its header section with the blank line, CRLF.
-    pub header: bytes::Bytes,
-    /// Its body.
-    pub body: bytes::Bytes,
-    /// When it was made.
-    pub made_at: SystemTime,
-}
-
-/// Something that an account should know of and no report can tell.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Event {
-    /// What happened.
-    pub kind: EventKind,
-    /// When.
-    pub at: SystemTime,
-    /// Whose mail it was.
-    pub account: Option<Identity>,
-    /// The message.
-    pub id: QueueId,
-    /// The message that this report of ours told of.
-    pub report_of: Option<QueueId>,
-    /// The recipient.
-    pub recipient: Mailbox,
-    /// Why.
-    pub status: Status,
-}
-
-/// Outcomes, and what follows from them at the same instant.
-#[derive(Clone, Debug, Default)]
-pub struct Settlement {
-    /// What became of recipients.
-    pub attempts: Vec<AttemptRecord>,
-    /// What their senders are told.
-    pub reports: Vec<Report>,
-    /// What is kept for their accounts.
-    pub events: Vec<Event>,
-    /// Claimed recipients that are given back untried.
-    pub postponed: Vec<Postponed>,
-}
-
-/// A claimed recipient that is given back untried, due at another time.
-#[derive(Clone, Debug)]
-pub struct Postponed {
-    /// The message.
-    pub id: QueueId,
-    /// The recipient's number.
-    pub recipient: u32,
-    /// When it is due.
-    pub until: SystemTime,
-}
-
-impl From<Vec<AttemptRecord>> for Settlement {
-    fn from(attempts: Vec<AttemptRecord>) -> Self {
-        Settlement {
-            attempts,
-            ..Settlement::default()
-        }
-    }
-}
-
-impl Settlement {
-    /// Takes another one's content over.
-    pub fn append(&mut self, mut other: Settlement) {
-        self.attempts.append(&mut other.attempts);
-        self.reports.append(&mut other.reports);
-        self.events.append(&mut other.events);
-        self.postponed.append(&mut other.postponed);
     }
 }
 

@@ -10,8 +10,8 @@ use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 
 use super::*;
 use crate::{
-    envelope::{AccountId, Status},
-    smtp::EnhancedCode,
+    envelope::{AccountId, BodyType, Envelope, Identity, Link, Outcome, Status},
+    smtp::{EnhancedCode, EnvelopeId, Mailbox, OriginalRecipient, Return, ReversePath},
     store::queue::{Filter, QueueEntry},
 };
 
