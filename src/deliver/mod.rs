@@ -67,8 +67,9 @@ pub struct Attempt {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Attempted {
-    /// One for each recipient, in their order.
-    pub results: Vec<RecipientResult>,
+    /// One for each recipient, in their order; none where the next hop had no room in this
+    /// transaction, and another attempt is to follow at once.
+    pub results: Vec<Option<RecipientResult>>,
     /// Hosts that were tried before one served, or none did.
     pub in_vain: Arc<[Try]>,
     /// Whether the next hop is worth another attempt soon.
@@ -91,19 +92,31 @@ pub enum Standing {
     Answers,
     /// None of its hosts could be spoken to; there is no use in trying before this time is over.
     Silent(Duration),
+    /// Nobody asked it.
+    Unknown,
 }
 
 impl Attempted {
     /// By a transport of this machine, which is always there.
     pub fn local(outcomes: Vec<Outcome>) -> Self {
-        let results = outcomes.into_iter().map(|outcome| RecipientResult {
-            outcome,
-            link: None,
+        let results = outcomes.into_iter().map(|outcome| {
+            Some(RecipientResult {
+                outcome,
+                link: None,
+            })
         });
         Attempted {
             results: results.collect(),
             in_vain: Arc::default(),
             standing: Standing::Answers,
+        }
+    }
+
+    /// Without the next hop having been asked.
+    pub fn unasked(outcomes: Vec<Outcome>) -> Self {
+        Attempted {
+            standing: Standing::Unknown,
+            ..Attempted::local(outcomes)
         }
     }
 }

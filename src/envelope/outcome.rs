@@ -25,11 +25,16 @@ pub struct Status {
 }
 
 impl Status {
+    /// Octets of the text that are kept: as many as a report repeats.
+    pub const TEXT_MAX: usize = 2_000;
+
     /// A status in our own words.
     pub fn new(code: EnhancedCode, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        text.truncate(text.floor_char_boundary(Status::TEXT_MAX));
         Status {
             code,
-            text: text.into(),
+            text,
             voice: Voice::Ours,
         }
     }

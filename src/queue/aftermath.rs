@@ -28,6 +28,17 @@ pub(super) struct Ended<'a> {
     pub(super) ended_at: SystemTime,
     /// There is no use in another attempt before.
     pub(super) not_before: Option<SystemTime>,
+    /// Whether a message may be given up for it.
+    pub(super) ends: Ends,
+}
+
+/// Whether messages may be given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ends {
+    /// Those that are old enough.
+    Old,
+    /// None: too little is known of the next hop in the life of this process.
+    None,
 }
 
 /// A recipient whose next step is decided.
@@ -50,7 +61,7 @@ impl Decided {
 }
 
 impl Ended<'_> {
-    /// Decides what follows each result, counts and logs it.
+    /// Decides what follows each result, counts and logs it. Recipients without one are passed over.
     pub(super) fn decide(
         &self,
         job: &Job,
@@ -65,6 +76,7 @@ impl Ended<'_> {
         job.recipients
             .iter()
             .zip(attempted.results)
+            .filter_map(|(recipient, result)| Some((recipient, result?)))
             .map(|(recipient, RecipientResult { outcome, link })| {
                 let step = self.step(&job.message, recipient, &outcome, options, random);
                 self.tell(&job.message, recipient, &outcome, link.as_deref(), &step);
@@ -122,8 +134,12 @@ impl Ended<'_> {
                 let (received_at, now) = (message.received_at, self.ended_at);
                 let attempts = recipient.attempts.saturating_add(1);
                 let schedule = &options.schedule;
-                let Again::At(at) = schedule.after(received_at, attempts, now, random) else {
-                    return done(Ending::Expired, Some(Action::Failed));
+                let at = match schedule.after(received_at, attempts, now, random) {
+                    Again::At(at) => at,
+                    Again::GiveUp if self.ends == Ends::Old => {
+                        return done(Ending::Expired, Some(Action::Failed));
+                    }
+                    Again::GiveUp => now + schedule.first,
                 };
                 let told_at = recipient.delay_told_at;
                 let delayed = Action::Delayed {

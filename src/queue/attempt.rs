@@ -34,7 +34,7 @@ pub(super) async fn make<C: Custody, D: Carrier>(
     let count = job.recipients.len();
     let work = tokio::spawn(carry(job.clone(), route, custody, carrier));
     let none = |text| Made {
-        attempted: Attempted::local(vec![deferred(3, 0, text); count]),
+        attempted: Attempted::unasked(vec![deferred(3, 0, text); count]),
         content: None,
     };
     match AbortOnDropHandle::new(work).await {
@@ -43,7 +43,7 @@ pub(super) async fn make<C: Custody, D: Carrier>(
                 outcome: deferred(3, 0, "the transport says nothing of this recipient"),
                 link: None,
             };
-            made.attempted.results.resize(count, silent);
+            made.attempted.results.resize(count, Some(silent));
             made
         }
         Ok(Err(fault)) => {

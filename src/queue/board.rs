@@ -18,8 +18,11 @@ use super::reputation::Class;
 /// Jobs by next hop.
 pub(super) struct Board<J> {
     lines: HashMap<Arc<str>, Line<J>>,
-    /// By class, as in [`Class::ALL`]; a name stands in one of them at most.
-    rounds: [VecDeque<Arc<str>>; 3],
+    /// By class, as in [`Class::ALL`]. A name counts with the ticket that its line holds; any other
+    /// is left from a class that it was of before.
+    rounds: [VecDeque<(Arc<str>, u64)>; 3],
+    /// The last ticket given.
+    ticket: u64,
     active: [usize; 3],
     /// Jobs not begun, by class.
     waiting: [usize; 3],
@@ -49,6 +52,7 @@ impl<J> Board<J> {
         Board {
             lines: HashMap::new(),
             rounds: Default::default(),
+            ticket: 0,
             active: [0; 3],
             waiting: [0; 3],
         }
@@ -64,38 +68,33 @@ impl<J> Board<J> {
         self.active.iter().sum()
     }
 
-    /// Whether a further job for this next hop would wait for long, in a room of so many places of
-    /// which it, or those that never answered together, have their share already.
+    /// Whether a further job for this next hop is to come again later, in a room of so many places:
+    /// it, or all that move slowly or never answered together, have their share already.
     pub(super) fn is_crowded(&self, hop: &str, class: Class, room: usize, now: SystemTime) -> bool {
         let line = self.lines.get(hop);
-        line.is_some_and(|line| line.waiting() >= (room / 4).max(1) && line.is_slow(now))
-            || (class != Class::Proven && self.is_jammed(room, now))
-    }
-
-    /// Whether the room is full of jobs that will wait for long, so that others are to be let in.
-    pub(super) fn is_blocked(&self, room: usize, now: SystemTime) -> bool {
-        let crowded = |line: &Line<J>| line.waiting() >= (room / 4).max(1) && line.is_slow(now);
-        self.waiting() >= room / 2
-            && (self.is_jammed(room, now) || self.lines.values().any(crowded))
-    }
-
-    /// Whether so many of those that never answered, or did not lately, wait for one of them to move
-    /// that others would find no room.
-    fn is_jammed(&self, room: usize, now: SystemTime) -> bool {
-        let of = |class: Class| self.waiting[class as usize];
-        if of(Class::Unproven) + of(Class::Suspect) < (room / 2).max(1) {
+        let is_slow = line.is_some_and(|line| line.is_slow(now));
+        if class == Class::Proven && !is_slow {
             return false;
         }
-        let (mut hops, mut is_stuck) = (0, false);
-        for line in self
-            .lines
-            .values()
-            .filter(|line| line.class != Class::Proven)
-        {
-            hops += usize::from(line.waiting() > 0);
-            is_stuck |= line.is_stuck(now);
+        let own = line.map_or(0, Line::waiting);
+        let jobs = self.sluggish(now).map(Line::waiting).sum::<usize>();
+        match own {
+            // A newcomer gets a chance, unless there are as many others.
+            0 => self.sluggish(now).filter(|line| line.waiting() > 0).count() >= (room / 2).max(1),
+            own => own >= (room / 4).max(1) || jobs >= (room / 2).max(1),
         }
-        is_stuck && hops >= (room / 2).max(1)
+    }
+
+    /// Jobs that wait for next hops which move: those whose places are soon free.
+    pub(super) fn brisk(&self, now: SystemTime) -> usize {
+        let sluggish = self.sluggish(now).map(Line::waiting).sum::<usize>();
+        self.waiting() - sluggish
+    }
+
+    /// Next hops that move slowly, or have not answered yet or lately.
+    fn sluggish(&self, now: SystemTime) -> impl Iterator<Item = &Line<J>> {
+        let lines = self.lines.values();
+        lines.filter(move |line| line.class != Class::Proven || line.is_slow(now))
     }
 
     /// When a job that finds its next hop crowded is to come again.
@@ -119,24 +118,30 @@ impl<J> Board<J> {
     }
 
     /// Begins the next job, if `in_all` places allow one.
+    ///
+    /// Places where nothing moves do not count against those who do: up to as many again are theirs.
     pub(super) fn take(&mut self, in_all: usize, now: SystemTime) -> Option<(Arc<str>, J)> {
         let in_all = in_all.max(1);
+        let places = match self.active() >= in_all {
+            true => in_all + self.stuck(now).min(in_all),
+            false => in_all,
+        };
         for class in Class::ALL {
-            while self.active() < in_all && self.active[class as usize] < self.share(class, in_all)
+            while self.active() < places && self.active[class as usize] < self.share(class, places)
             {
-                let Some(name) = self.rounds[class as usize].pop_front() else {
+                let Some((name, ticket)) = self.rounds[class as usize].pop_front() else {
                     break;
                 };
                 let Some(line) = self.lines.get_mut(&name) else {
                     continue;
                 };
-                line.in_round = false;
-                if line.class != class {
-                    self.enter_round(&name);
+                if line.ticket != Some(ticket) {
                     continue;
                 }
+                line.ticket = None;
+                let is_beyond = self.active.iter().sum::<usize>() >= in_all;
                 // Enters again when one of its jobs finishes.
-                if line.is_full() {
+                if line.is_full() || (is_beyond && line.is_stuck(now)) {
                     continue;
                 }
                 let Some(job) = line.take(now) else {
@@ -151,13 +156,22 @@ impl<J> Board<J> {
         None
     }
 
+    /// Places of next hops where nothing moves.
+    fn stuck(&self, now: SystemTime) -> usize {
+        let lines = self.lines.values();
+        lines
+            .filter(|line| line.is_stuck(now))
+            .map(|line| line.active)
+            .sum()
+    }
+
     /// How many of all places a class may fill.
     fn share(&self, class: Class, in_all: usize) -> usize {
         let others = self.rounds[Class::Unproven as usize].len()
             + self.rounds[Class::Suspect as usize].len();
         match class {
-            Class::Proven if others == 0 => in_all,
-            Class::Proven => (in_all - in_all / 8).max(1),
+            Class::Proven if others == 0 || in_all == 1 => in_all,
+            Class::Proven => in_all - (in_all / 8).max(1),
             Class::Unproven => (in_all / 2).max(1),
             Class::Suspect => (in_all / 4).max(1),
         }
@@ -189,7 +203,23 @@ impl<J> Board<J> {
         self.waiting[class as usize] += waiting;
         self.active[old as usize] = self.active[old as usize].saturating_sub(active);
         self.active[class as usize] += active;
+        if old != class {
+            // Its place in the round of the old class is void.
+            line.ticket = None;
+        }
         self.enter_round(name);
+    }
+
+    /// Whoever did not answer is as good as never tried.
+    pub(super) fn forgive(&mut self) {
+        let suspects = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.class == Class::Suspect);
+        let names: Vec<_> = suspects.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.reclass(&name, Class::Unproven);
+        }
     }
 
     /// Takes out all that wait for one next hop.
@@ -197,6 +227,10 @@ impl<J> Board<J> {
         let Some(line) = self.lines.get_mut(name) else {
             return Vec::new();
         };
+        if line.ticket.take().is_some() {
+            // Else a name that often comes and goes would stand there ever more often.
+            self.rounds[line.class as usize].retain(|(other, _)| **other != *name);
+        }
         let jobs = line.drain();
         self.waiting[line.class as usize] -= jobs.len();
         if line.is_idle() {
@@ -207,8 +241,15 @@ impl<J> Board<J> {
 
     /// Takes out all that wait.
     pub(super) fn drain(&mut self) -> Vec<J> {
-        let names: Vec<_> = self.lines.keys().cloned().collect();
-        names.iter().flat_map(|name| self.drain_one(name)).collect()
+        self.rounds.iter_mut().for_each(VecDeque::clear);
+        let mut jobs = Vec::new();
+        self.lines.retain(|_, line| {
+            line.ticket = None;
+            jobs.append(&mut line.drain());
+            !line.is_idle()
+        });
+        self.waiting = [0; 3];
+        jobs
     }
 
     fn enter_round(&mut self, name: &str) {
@@ -217,11 +258,12 @@ impl<J> Board<J> {
         };
         let name = name.clone();
         if let Some(line) = self.lines.get_mut(&name)
-            && !line.in_round
+            && line.ticket.is_none()
             && line.waiting() > 0
         {
-            line.in_round = true;
-            self.rounds[line.class as usize].push_back(name);
+            self.ticket += 1;
+            line.ticket = Some(self.ticket);
+            self.rounds[line.class as usize].push_back((name, self.ticket));
         }
     }
 }

@@ -52,8 +52,8 @@ const UNRECORDED: usize = 1024;
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// An attempt at this next hop is over.
-    Finished(Arc<str>, Standing),
+    /// An attempt at this next hop, begun under this reading of the routes, is over.
+    Finished(Arc<str>, Standing, u64),
     /// Outcomes are in the spool.
     Recorded(Recorded),
     /// A look into the spool is over.
@@ -84,6 +84,8 @@ pub(super) struct Dispatcher<C, A, D> {
     arrivals: Option<A>,
     board: Board<Routed>,
     reputations: Reputations,
+    /// Counts how often routes or hosts were said to be others.
+    reading: u64,
     attempts: JoinSet<()>,
     /// Recipients begun or waiting or unrecorded, by message: what must be recorded or released.
     claimed: HashMap<QueueId, usize>,
@@ -116,6 +118,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             arrivals: Some(arrivals),
             board: Board::new(),
             reputations: Reputations::default(),
+            reading: 0,
             attempts: JoinSet::new(),
             claimed: HashMap::new(),
             looking: false,
@@ -180,7 +183,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         self.look_at = now + LONGEST_SLEEP;
         // A quarter of the room is left to fresh mail, which comes without a look.
         let room = (self.options.waiting * 3 / 4).max(1);
-        let limit = room.saturating_sub(self.board.waiting()).clamp(1, CLAIM);
+        let limit = room.saturating_sub(self.brisk()).clamp(1, CLAIM);
         let (custody, tell) = (self.custody.clone(), self.tell.clone());
         tokio::spawn(async move {
             let found = look(custody.as_ref(), now, limit).await;
@@ -189,21 +192,23 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         });
     }
 
-    /// Whether due work may be claimed: half of the waiting room is empty, or full of jobs that
-    /// wait for long.
+    /// Whether due work may be claimed: half of the waiting room is free of what moves.
     fn has_room(&self) -> bool {
-        self.may_take() && (self.board.waiting() <= self.options.waiting / 2 || self.is_blocked())
+        self.may_take() && self.brisk() <= self.options.waiting / 2
     }
 
     /// Whether fresh mail may come in.
     fn takes_arrivals(&self) -> bool {
-        self.may_take() && (self.board.waiting() < self.options.waiting.max(1) || self.is_blocked())
+        self.may_take() && self.brisk() < self.options.waiting.max(1)
     }
 
-    /// Whether those who wait keep others out that would not. Twice the room is the end of it.
-    fn is_blocked(&self) -> bool {
-        let (room, now) = (self.options.waiting, (self.surroundings.now)());
-        self.board.waiting() < room * 2 && self.board.is_blocked(room, now)
+    /// Jobs that keep others from the waiting room: those whose turn comes soon. Those that wait for
+    /// long do not count, for they get no more than half a room of their own.
+    fn brisk(&self) -> usize {
+        match self.board.waiting() <= self.options.waiting / 2 {
+            true => self.board.waiting(),
+            false => self.board.brisk((self.surroundings.now)()),
+        }
     }
 
     /// Whether any work may be taken: not held, and outcomes do not pile up before a failing spool.
@@ -229,7 +234,9 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
 
     fn happened(&mut self, event: Event, done: &mpsc::Sender<Settlement>) {
         match event {
-            Event::Finished(hop, standing) => self.finished(&hop, standing, done),
+            Event::Finished(hop, standing, reading) => {
+                self.finished(&hop, standing, reading, done);
+            }
             Event::Recorded(recorded) => {
                 self.settled(&recorded.id, recorded.recipients);
                 if let Some(time) = recorded.due_again {
@@ -241,6 +248,10 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 let idle = self.looked_at + LONGEST_SLEEP;
                 self.look_by(match found.next_due {
                     _ if found.full => self.looked_at,
+                    // A look counts recipients where we count messages: there may be more.
+                    Some(due) if due <= self.looked_at && !found.claims.is_empty() => {
+                        self.looked_at
+                    }
                     Some(due) => due.clamp(self.looked_at + LOOK_APART, idle),
                     None => idle,
                 });
@@ -283,6 +294,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     fn forgive(&mut self) {
         if self.control.forgives.swap(false, Relaxed) {
             self.reputations.forgive();
+            self.board.forgive();
+            self.reading += 1;
         }
     }
 

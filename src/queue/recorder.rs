@@ -20,6 +20,8 @@ use crate::{
 
 /// Jobs whose outcomes go to the spool together.
 const TOGETHER: usize = 256;
+/// Recipients beyond which no further job joins them: others wait behind the transaction.
+const ROWS_TOGETHER: usize = 2_000;
 /// Jobs that the spool refused, beyond which no more are taken.
 const REFUSED: usize = 256;
 /// Refusals after which a round of repeats ends: the spool is ill, not the record.
@@ -45,8 +47,17 @@ pub(super) async fn run<C: Custody>(
     while is_open || !refused.is_empty() {
         let mut jobs = Vec::new();
         tokio::select! {
-            count = finished.recv_many(&mut jobs, TOGETHER), if is_open && refused.len() < REFUSED => {
-                is_open = count > 0;
+            first = finished.recv(), if is_open && refused.len() < REFUSED => {
+                is_open = first.is_some();
+                jobs.extend(first);
+                let mut count: usize = jobs.iter().map(rows).sum();
+                while jobs.len() < TOGETHER
+                    && count < ROWS_TOGETHER
+                    && let Ok(job) = finished.try_recv()
+                {
+                    count += rows(&job);
+                    jobs.push(job);
+                }
                 if is_open && !write(custody, &jobs, &events).await {
                     if refused.is_empty() {
                         (wait, again_at) = (FIRST_WAIT, Instant::now() + FIRST_WAIT);
@@ -111,17 +122,25 @@ async fn write<C: Custody>(
         error!(queue_id, jobs = count, error = %fault, "cannot record outcomes; trying again");
         return false;
     }
-    for job in jobs {
-        if let Some(id) = message_of(job) {
-            // Nobody listens any more once the queue has stopped.
-            let _ = events.send(Event::Recorded(Recorded {
-                id: id.clone(),
-                recipients: job.attempts.len() + job.postponed.len(),
-                due_again: due_again(job),
-            }));
-        }
-    }
+    jobs.iter().for_each(|job| tell_recorded(job, events));
     true
+}
+
+/// Tells the dispatcher that a job's outcomes are in the spool.
+pub(super) fn tell_recorded(job: &Settlement, events: &mpsc::UnboundedSender<Event>) {
+    if let Some(id) = message_of(job) {
+        // Nobody listens any more once the queue has stopped.
+        let _ = events.send(Event::Recorded(Recorded {
+            id: id.clone(),
+            recipients: rows(job),
+            due_again: due_again(job),
+        }));
+    }
+}
+
+/// How many recipients a job's outcomes are of.
+fn rows(job: &Settlement) -> usize {
+    job.attempts.len() + job.postponed.len()
 }
 
 /// The message of a job's outcomes; all are of one.

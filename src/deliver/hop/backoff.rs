@@ -16,6 +16,8 @@ const HOSTS_MOST: usize = 65_536;
 /// Whom a failure is about: a host, or what one login name finds there.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Suspect {
+    /// The route, for another one may trust otherwise.
+    pub(super) route: Box<str>,
     pub(super) place: Place,
     /// None where nobody can speak to the host.
     pub(super) login: Option<Box<str>>,
@@ -119,6 +121,7 @@ mod tests {
 
     fn suspect(login: Option<&str>) -> Suspect {
         Suspect {
+            route: "r".into(),
             place: Place::Tcp {
                 host: "hop.example".into(),
                 port: 587,

@@ -14,10 +14,6 @@ use crate::{
     spool::{Content, DueRecipient},
 };
 
-/// Transactions that one message may take on one connection: a host that takes one recipient at a
-/// time must not keep the others from their turn for ever.
-const TRANSACTIONS_MOST: usize = 1_000;
-
 /// What is decided of a message's recipients, and what is left.
 pub(super) struct Carry<'a> {
     attempt: &'a Attempt,
@@ -33,6 +29,8 @@ pub(super) enum Carried {
     Through,
     /// Some are left for a fresh connection to the same host.
     Anew,
+    /// The host had no room for some, who are next; what is decided is to be written down first.
+    Turn,
     /// The connection broke before anything of the content was said; nobody was decided for that.
     Lost(Arc<Link>, Status),
     /// It broke later: whoever was not refused is deferred, for the host may have the message.
@@ -55,17 +53,15 @@ impl<'a> Carry<'a> {
     }
 
     /// The results, with this one for everybody who has none.
-    pub(super) fn results(self, rest: &RecipientResult) -> Vec<RecipientResult> {
+    pub(super) fn results(self, rest: Option<&RecipientResult>) -> Vec<Option<RecipientResult>> {
         let results = self.results.into_iter();
-        results
-            .map(|it| it.unwrap_or_else(|| rest.clone()))
-            .collect()
+        results.map(|it| it.or_else(|| rest.cloned())).collect()
     }
 
     /// Hands over as much as this connection takes.
     pub(super) async fn with(&mut self, connection: &mut Connection) -> Carried {
         let link = Arc::new(connection.link().clone());
-        for _ in 0..TRANSACTIONS_MOST {
+        loop {
             let left = self.left();
             if left.is_empty() {
                 return Carried::Through;
@@ -88,7 +84,14 @@ impl<'a> Carry<'a> {
                 Standing::Closed => broken(&sent),
                 Standing::Ready => None,
             };
-            if !self.decide(&left, sent.fates, connection, &link) {
+            if self.decide(&left, sent.fates, connection, &link) {
+                if broke.is_none() && !self.is_done() {
+                    return Carried::Turn;
+                }
+            } else if connection.standing() == Standing::Closed && connection.transactions() > 1 {
+                // What it had carried before left no room for these.
+                return Carried::Anew;
+            } else {
                 // The host decides nobody, whatever is asked: it is not asked for ever.
                 let text = "the next hop takes no further recipient";
                 let nobody = Outcome::Deferred(Status::new(EnhancedCode::new(4, 5, 3), text));
@@ -98,10 +101,6 @@ impl<'a> Carry<'a> {
                 return Carried::Broke(status);
             }
         }
-        let text = "the next hop takes too few recipients at a time";
-        let slow = Outcome::Deferred(Status::new(EnhancedCode::new(4, 5, 3), text));
-        self.decide_all(&self.left(), &slow, &link);
-        Carried::Through
     }
 
     fn left(&self) -> Vec<usize> {
@@ -149,13 +148,13 @@ impl<'a> Carry<'a> {
             .iter()
             .filter_map(|at| self.attempt.recipients.get(*at))
             .collect();
-        outbound::message(
-            self.attempt,
-            &recipients,
-            content,
-            body,
-            connection.extensions(),
-        )
+        let extensions = connection.extensions();
+        let message = outbound::message(self.attempt, &recipients, content, body, extensions);
+        match self.protocol {
+            Protocol::Smtp => message,
+            // Success is ours to tell behind an LMTP server, and is not to be told twice.
+            Protocol::Lmtp => outbound::without_dsn(message),
+        }
     }
 
     /// Writes down who is decided; whether anybody is.

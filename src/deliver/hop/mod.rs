@@ -20,7 +20,7 @@ pub use probe::{Answered, probe};
 use self::{
     backoff::{Backoff, Suspect},
     carry::{Carried, Carry},
-    pool::{Key, Pool},
+    pool::{Key, OfRoute, Pool},
     setup::Setups,
 };
 use super::{
@@ -106,10 +106,11 @@ impl Hops {
             passed_over: None,
             silence: None,
             answered: false,
+            paused: false,
         };
         for host in hop.in_turn(random) {
             tour.visit(host).await;
-            if tour.carry.is_done() {
+            if tour.carry.is_done() || tour.paused {
                 break;
             }
         }
@@ -132,6 +133,8 @@ struct Tour<'a> {
     silence: Option<Duration>,
     /// A host could be spoken to.
     answered: bool,
+    /// Whoever is left is to be tried anew at once.
+    paused: bool,
 }
 
 impl Tour<'_> {
@@ -148,7 +151,7 @@ impl Tour<'_> {
             }
         }
         let key = Key {
-            route: self.attempt.route.name.as_str().into(),
+            route: OfRoute(self.attempt.route.clone()),
             host: host.clone(),
             login: self.login(),
         };
@@ -173,10 +176,14 @@ impl Tour<'_> {
             if connection.transactions() < self.hop.messages_per_connection {
                 self.hops.pool.put(key.clone(), connection, self.hop.idle);
             } else {
-                self.hops.pool.retire(&key.route, connection);
+                self.hops.pool.retire(key.route.name(), connection);
             }
             match carried {
                 Carried::Through => return,
+                Carried::Turn => {
+                    self.paused = true;
+                    return;
+                }
                 // It had been closed behind our back, or takes no further transaction: nothing of
                 // the message was said on it that a new one could say twice.
                 Carried::Anew => {}
@@ -196,7 +203,7 @@ impl Tour<'_> {
 
     async fn open(&self, host: &Host, key: &Key) -> Result<Connection, Box<OpenFailure>> {
         let most = self.hop.connections;
-        self.hops.pool.make_room(&key.route, most).await;
+        self.hops.pool.make_room(key.route.name(), most).await;
         let setups = &self.hops.setups;
         let setup = setups.of(
             self.hop,
@@ -266,6 +273,7 @@ impl Tour<'_> {
     /// The host, and the login there.
     fn suspects(&self, host: &Host) -> [Suspect; 2] {
         [None, self.login().or(Some("".into()))].map(|login| Suspect {
+            route: self.attempt.route.name.as_str().into(),
             place: host.place.clone(),
             login,
         })
@@ -273,7 +281,7 @@ impl Tour<'_> {
 
     /// Whoever is not decided is deferred, for the reason of the last host that was tried.
     fn end(mut self) -> Attempted {
-        let last = match self.carry.is_done() {
+        let last = match self.carry.is_done() || self.paused {
             true => None,
             false => self.in_vain.pop(),
         };
@@ -289,7 +297,7 @@ impl Tour<'_> {
             },
         };
         Attempted {
-            results: self.carry.results(&rest),
+            results: self.carry.results((!self.paused).then_some(&rest)),
             in_vain: self.in_vain.into(),
             standing: match self.silence {
                 Some(wait) if !self.answered => Standing::Silent(wait),

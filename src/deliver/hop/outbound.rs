@@ -61,6 +61,17 @@ pub(super) fn message(
     }
 }
 
+/// The message without what the sender wants to hear of it.
+pub(super) fn without_dsn(mut message: Message) -> Message {
+    message.ret = None;
+    message.envid = None;
+    for recipient in &mut message.recipients {
+        recipient.notify = None;
+        recipient.orcpt = None;
+    }
+    message
+}
+
 /// Why there is no 7-bit copy.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use tokio::{
 
 use crate::{
     deliver::smtp::{Connection, Standing},
-    policy::routes::Host,
+    policy::routes::{Host, Route},
 };
 
 /// Connections that wait at most, over all next hops.
@@ -26,11 +27,35 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// For whom a connection may be used again: those who would have opened one just like it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
-    /// The route, whose trust and protocol it has.
-    pub(super) route: Box<str>,
+    /// The route, whose trust, protocol and passwords it has.
+    pub(super) route: OfRoute,
     pub(super) host: Host,
     /// As whom it signed in.
     pub(super) login: Option<Box<str>>,
+}
+
+/// A route as one reading of the configuration made it: a connection of an earlier one is nobody's.
+#[derive(Clone, Debug)]
+pub(super) struct OfRoute(pub(super) Arc<Route>);
+
+impl OfRoute {
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl PartialEq for OfRoute {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OfRoute {}
+
+impl Hash for OfRoute {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
 }
 
 /// Connections that wait.
@@ -138,7 +163,7 @@ impl Pool {
             if idle.until > Instant::now() && idle.connection.is_idle_alive() {
                 return Some(idle.connection);
             }
-            state.retire(&key.route, idle.connection);
+            state.retire(key.route.name(), idle.connection);
         }
     }
 
@@ -149,7 +174,7 @@ impl Pool {
         }
         let mut state = self.state();
         if wait.is_zero() || state.count >= IDLE_MOST {
-            return state.retire(&key.route, connection);
+            return state.retire(key.route.name(), connection);
         }
         let until = Instant::now() + wait;
         state.count += 1;
@@ -167,8 +192,11 @@ impl Pool {
 
     /// Ends every connection that waits.
     pub(super) async fn close(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
-        self.state().count = 0;
+        let idle = {
+            let mut state = self.state();
+            state.count = 0;
+            std::mem::take(&mut state.idle)
+        };
         let mut ends = JoinSet::new();
         for idle in idle.into_values().flatten() {
             ends.spawn(idle.connection.quit());
@@ -186,7 +214,7 @@ impl State {
     fn of(&self, route: &str) -> impl Iterator<Item = (&Key, &Vec<Idle>)> {
         self.idle
             .iter()
-            .filter(move |(key, _)| *key.route == *route)
+            .filter(move |(key, _)| key.route.name() == route)
     }
 
     /// Of the connections of a route that wait, the one that has waited longest.
@@ -226,7 +254,8 @@ async fn watch(pool: std::sync::Weak<Mutex<State>>) {
         let mut over = Vec::new();
         state.idle.retain(|key, waiting| {
             let expired = waiting.extract_if(.., |idle| idle.until <= now);
-            over.extend(expired.map(|idle| (key.route.clone(), idle.connection)));
+            let route = key.route.name();
+            over.extend(expired.map(|idle| (route.to_owned(), idle.connection)));
             !waiting.is_empty()
         });
         state.count -= over.len();

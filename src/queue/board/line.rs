@@ -24,7 +24,8 @@ pub(super) struct Line<J> {
     turn: u32,
     pub(super) active: usize,
     pub(super) at_once: usize,
-    pub(super) in_round: bool,
+    /// Its place in the round of its class, while it stands there.
+    pub(super) ticket: Option<u64>,
     pub(super) class: Class,
     /// The last time that was given to a job which found the line crowded.
     slot: Option<SystemTime>,
@@ -42,7 +43,7 @@ impl<J> Line<J> {
             turn: 0,
             active: 0,
             at_once: 1,
-            in_round: false,
+            ticket: None,
             class,
             slot: None,
             spacing: SPACING_LEAST,

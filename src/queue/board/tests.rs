@@ -148,12 +148,14 @@ fn a_crowded_hop_gives_times_as_far_apart_as_it_works() {
     let mut board = Board::new();
     for job in 0..5 {
         push(&mut board, "slow", job);
-        push(&mut board, "quick", job);
     }
     for second in (0..600).step_by(3) {
         assert!(board.take(4, at(second)).is_some());
         push(&mut board, "slow", 0);
         board.finished("slow", at(second + 3));
+    }
+    for job in 0..5 {
+        push(&mut board, "quick", job);
     }
     assert!(board.is_crowded("slow", Class::Proven, 20, at(600)));
     assert!(
@@ -178,15 +180,65 @@ fn a_crowded_hop_gives_times_as_far_apart_as_it_works() {
 }
 
 #[test]
-fn unknown_hops_that_do_not_move_fill_half_of_the_room_at_most() {
+fn unknown_hops_fill_half_of_the_room_at_most() {
     let mut board = Board::new();
-    for job in 0..12 {
-        board.push(&format!("new{job}").into(), entry(job, Class::Unproven));
+    for job in 0..9 {
+        board.push(
+            &format!("new{}", job % 3).into(),
+            entry(job, Class::Unproven),
+        );
     }
-    assert!(!board.is_crowded("another", Class::Unproven, 20, at(0)));
-    assert!(board.take(2, at(0)).is_some());
-    assert!(!board.is_crowded("another", Class::Unproven, 20, at(2)));
-    assert!(board.is_crowded("another", Class::Unproven, 20, at(3)));
-    assert!(board.is_blocked(20, at(3)));
-    assert!(!board.is_crowded("another", Class::Proven, 20, at(3)));
+    assert!(!board.is_crowded("new1", Class::Unproven, 20, at(0)));
+    board.push(&"new".into(), entry(9, Class::Suspect));
+    assert!(board.is_crowded("new1", Class::Unproven, 20, at(0)));
+    assert!(
+        !board.is_crowded("another", Class::Unproven, 20, at(0)),
+        "a newcomer"
+    );
+    assert!(!board.is_crowded("another", Class::Proven, 20, at(0)));
+    assert_eq!((board.waiting(), board.brisk(at(0))), (10, 0));
+}
+
+#[test]
+fn places_where_nothing_moves_are_made_up_for() {
+    let mut board = Board::new();
+    for job in 0..20 {
+        push(&mut board, &format!("hangs{}", job % 4), job);
+    }
+    assert_eq!(board.take(8, at(0)).map(|(_, job)| job), Some(0));
+    while board.take(8, at(0)).is_some() {}
+    assert_eq!(board.active(), 8);
+    for job in 100..104 {
+        push(&mut board, &format!("living{job}"), job);
+    }
+    assert!(board.take(8, at(1)).is_none(), "they may yet move");
+    let begun: Vec<_> = std::iter::from_fn(|| board.take(8, at(3))).collect();
+    assert!(begun.iter().all(|(_, job)| *job >= 100), "{begun:?}");
+    assert_eq!(begun.len(), 4);
+}
+
+#[test]
+fn a_hop_that_answers_leaves_the_queue_of_the_dead() {
+    let mut board = Board::new();
+    for job in 0..200 {
+        board.push(&format!("dead{job}").into(), entry(job, Class::Unproven));
+    }
+    for job in 1_000..1_009 {
+        board.push(&"back".into(), entry(job, Class::Unproven));
+    }
+    let begun = taken(&mut board, 64);
+    assert_eq!(begun.len(), 32, "no more than the share of the unknown");
+    board.reclass("back", Class::Proven);
+    assert!(taken(&mut board, 64).iter().all(|job| *job >= 1_000));
+    assert_eq!(board.active(), 34);
+}
+
+#[test]
+fn names_of_drained_hops_do_not_pile_up() {
+    let mut board = Board::new();
+    for job in 0..1_000 {
+        board.push(&"dead".into(), entry(job, Class::Suspect));
+        assert_eq!(board.drain_one("dead").len(), 1);
+    }
+    assert!(board.rounds.iter().all(VecDeque::is_empty));
 }

@@ -8,9 +8,10 @@ use tracing::error;
 use super::{Dispatcher, Event, Routed};
 use crate::{
     deliver::{Attempted, Standing},
+    policy::routes::Route,
     queue::{
         Options, Surroundings,
-        aftermath::{Decided, Ended},
+        aftermath::{Decided, Ended, Ends},
         attempt::{self, Made},
         custody::{Arrivals, Carrier, Custody},
         gather::{PATIENCE, Told},
@@ -34,27 +35,16 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             };
             let attempting = self.attempting(job, hop.clone(), route.transport.kind(), done);
             let (carrier, tell) = (self.carrier.clone(), self.tell.clone());
+            let reading = self.reading;
             self.attempts.spawn(async move {
-                let started_at = (attempting.surroundings.now)();
-                let custody = attempting.custody.clone();
-                let made = attempt::make(&attempting.job, route, custody, carrier).await;
-                let Made { attempted, content } = made;
-                let standing = attempted.standing;
-                let not_before = match standing {
-                    Standing::Answers => None,
-                    Standing::Silent(wait) => Some((attempting.surroundings.now)() + wait),
-                };
-                attempting
-                    .end(attempted, content, started_at, not_before)
-                    .await;
-                let _ = tell.send(Event::Finished(hop, standing));
+                let standing = attempting.run(&route, &carrier).await;
+                let _ = tell.send(Event::Finished(hop, standing, reading));
             });
         }
     }
 }
 
 /// A job under way, with all that its end needs.
-#[derive(Clone)]
 pub(super) struct Attempting<C> {
     pub(super) job: Job,
     pub(super) hop: Arc<str>,
@@ -66,6 +56,58 @@ pub(super) struct Attempting<C> {
 }
 
 impl<C: Custody> Attempting<C> {
+    /// Makes attempts until every recipient has had its turn, and writes down after each what it
+    /// decided: a next hop that takes few at a time must not keep the others' outcomes in memory.
+    async fn run<D: Carrier>(mut self, route: &Arc<Route>, carrier: &Arc<D>) -> Standing {
+        loop {
+            let started_at = (self.surroundings.now)();
+            let (custody, carrier) = (self.custody.clone(), carrier.clone());
+            let made = attempt::make(&self.job, route.clone(), custody, carrier).await;
+            let Made { attempted, content } = made;
+            let standing = attempted.standing;
+            let not_before = match standing {
+                Standing::Answers | Standing::Unknown => None,
+                Standing::Silent(wait) => Some((self.surroundings.now)() + wait),
+            };
+            let undecided = attempted.results.iter().map(Option::is_none);
+            let rest: Vec<_> = self
+                .job
+                .recipients
+                .iter()
+                .zip(undecided)
+                .filter(|(_, undecided)| *undecided)
+                .map(|(recipient, _)| recipient.clone())
+                .collect();
+            // Somebody must have been decided, or it would go on for ever.
+            if rest.is_empty() || rest.len() == self.job.recipients.len() {
+                self.end(attempted, content, started_at, not_before, Ends::Old)
+                    .await;
+                return standing;
+            }
+            self.job.message.gather.open();
+            let next = self.with(Job {
+                message: self.job.message.clone(),
+                recipients: rest,
+            });
+            self.end(attempted, content, started_at, not_before, Ends::Old)
+                .await;
+            self = next;
+        }
+    }
+
+    /// The same for another job.
+    fn with(&self, job: Job) -> Self {
+        Attempting {
+            job,
+            hop: self.hop.clone(),
+            route_kind: self.route_kind,
+            custody: self.custody.clone(),
+            options: self.options.clone(),
+            surroundings: self.surroundings.clone(),
+            done: self.done.clone(),
+        }
+    }
+
     /// Decides, logs and records what came of the attempt.
     pub(super) async fn end(
         self,
@@ -73,6 +115,7 @@ impl<C: Custody> Attempting<C> {
         content: Option<Content>,
         started_at: SystemTime,
         not_before: Option<SystemTime>,
+        ends: Ends,
     ) {
         let ended = Ended {
             next_hop: &self.hop,
@@ -80,6 +123,7 @@ impl<C: Custody> Attempting<C> {
             started_at,
             ended_at: (self.surroundings.now)(),
             not_before,
+            ends,
         };
         let decided = ended.decide(&self.job, attempted, &self.options, &self.surroundings);
         let (to_tell, at_once): (Vec<_>, Vec<_>) = decided.into_iter().partition(Decided::may_wait);

@@ -10,12 +10,14 @@ use crate::{
     envelope::Outcome,
     policy::routes::{Route, Transport},
     queue::{
+        aftermath::Ends,
         attempt::deferred,
         board::{Entry, Urgency},
         custody::{Arrivals, Carrier, Custody},
         dispatcher::begin::Attempting,
         gather::Told,
         job::{Job, Message},
+        recorder,
         reputation::Class,
     },
     spool::{DueRecipient, Settlement},
@@ -23,6 +25,8 @@ use crate::{
 
 /// Recipients of one message in one job where each of them is work of its own.
 const RECIPIENTS_APART: usize = 50;
+/// Jobs given back to the spool in one transaction.
+const WITHDRAWN_TOGETHER: usize = 64;
 /// Recipients of one message in one job where they share one transaction.
 const RECIPIENTS_TOGETHER: usize = 1000;
 
@@ -60,7 +64,15 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 // A reload took the route away that was there at RCPT: it may come back.
                 None => {
                     let outcome = deferred(4, 4, "no route leads to this domain");
-                    self.defer(job, &Arc::from("none"), "none", outcome, None, done);
+                    self.defer(
+                        job,
+                        &Arc::from("none"),
+                        "none",
+                        outcome,
+                        None,
+                        Ends::Old,
+                        done,
+                    );
                 }
             }
         }
@@ -102,18 +114,24 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         &mut self,
         hop: &Arc<str>,
         standing: Standing,
+        reading: u64,
         done: &mpsc::Sender<Settlement>,
     ) {
         let now = (self.surroundings.now)();
         self.board.finished(hop, now);
+        if reading != self.reading {
+            // It says nothing of the route as it is, or of a host that was mended since.
+            return;
+        }
         match standing {
+            Standing::Unknown => {}
             Standing::Answers => {
                 self.reputations.answered(hop);
                 self.board.reclass(hop, Class::Proven);
             }
             Standing::Silent(wait) => {
                 let until = now + wait;
-                self.reputations.silent(hop, until);
+                self.reputations.silent(hop, now, until);
                 self.board.reclass(hop, Class::Suspect);
                 for Routed { job, route } in self.board.drain_one(hop) {
                     self.defer_silent(job, &route, hop, until, done);
@@ -133,7 +151,12 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     ) {
         let text = "the next hop does not answer at present; other mail found that out";
         let (kind, outcome) = (route.transport.kind(), deferred(4, 1, text));
-        self.defer(job, hop, kind, outcome, Some(until), done);
+        let now = (self.surroundings.now)();
+        let ends = match self.reputations.is_silent_for_long(hop, now) {
+            true => Ends::Old,
+            false => Ends::None,
+        };
+        self.defer(job, hop, kind, outcome, Some(until), ends, done);
     }
 
     /// Decides a job without an attempt.
@@ -144,13 +167,14 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         route_kind: &'static str,
         outcome: Outcome,
         not_before: Option<SystemTime>,
+        ends: Ends,
         done: &mpsc::Sender<Settlement>,
     ) {
         let now = (self.surroundings.now)();
-        let attempted = Attempted::local(vec![outcome; job.recipients.len()]);
+        let attempted = Attempted::unasked(vec![outcome; job.recipients.len()]);
         let attempting = self.attempting(job, hop.clone(), route_kind, done);
         self.attempts.spawn(async move {
-            attempting.end(attempted, None, now, not_before).await;
+            attempting.end(attempted, None, now, not_before, ends).await;
         });
     }
 
@@ -205,21 +229,36 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         withdrawn: oneshot::Sender<()>,
         done: &mpsc::Sender<Settlement>,
     ) {
+        self.quiet_until = (self.surroundings.now)() + super::QUIET;
+        // What a look under way finds is given back with the rest.
+        while self.looking {
+            let Some(event) = self.events.recv().await else {
+                break;
+            };
+            self.happened(event, done);
+        }
         while let Some(claim) = super::stop::waiting_arrival(&mut self.arrivals).await {
             self.route(Job::of(claim), done);
         }
         let now = (self.surroundings.now)();
-        self.quiet_until = now + super::QUIET;
-        let mut settlement = Settlement::default();
+        let mut given_back = Vec::new();
         for Routed { job, .. } in self.board.drain() {
-            settlement.append(job.postponed(now));
-            self.settled(&job.message.id, job.recipients.len());
+            given_back.push(job.postponed(now));
             self.close(&job.message, done);
         }
-        let custody = self.custody.clone();
+        let (custody, tell, done) = (self.custody.clone(), self.tell.clone(), done.clone());
         self.attempts.spawn(async move {
-            if let Err(fault) = custody.record(settlement).await {
-                tracing::error!(error = %fault, "waiting mail stays claimed; a restart frees it");
+            for jobs in given_back.chunks(WITHDRAWN_TOGETHER) {
+                let mut together = Settlement::default();
+                jobs.iter().for_each(|job| together.append(job.clone()));
+                let recorded = custody.record(together).await;
+                for job in jobs {
+                    match &recorded {
+                        Ok(()) => recorder::tell_recorded(job, &tell),
+                        // The recorder does not rest until the spool has taken it.
+                        Err(_) => drop(done.send(job.clone()).await),
+                    }
+                }
             }
             // Who asked may have gone away.
             let _ = withdrawn.send(());

@@ -1,6 +1,6 @@
 //! Next hops that do not answer cost those who do nothing.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{memory::*, world::*};
 use crate::{
@@ -177,4 +177,126 @@ async fn a_silent_next_hop_is_tried_at_once_where_somebody_asks() {
     world.queue.try_all();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(world.custody.all(State::Delivered));
+}
+
+/// Hops that let us in and then say nothing, each with more than its places.
+#[tokio::test(start_paused = true)]
+async fn hops_that_hang_do_not_slow_the_living() {
+    for (hops, messages) in [(4, 100), (6, 60), (8, 100), (100, 5)] {
+        let hang: Vec<_> = (0..hops).map(|n| format!("hang{n}.example")).collect();
+        let mut domains: Vec<&str> = hang.iter().map(String::as_str).collect();
+        domains.push("living.example");
+        let options = Options {
+            attempts_per_hop: 16,
+            ..relays(&domains)
+        };
+        let world = World::new(
+            options,
+            Box::new(|hop, _| match hop {
+                "living.example" => Reaction::Deliver,
+                _ => Reaction::DeferLate(Duration::from_secs(600)),
+            }),
+        );
+        world.fresh(100_000, &["u@living.example"]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for number in 0..messages {
+            for (nth, domain) in hang.iter().enumerate() {
+                world.fresh(nth * 1_000 + number, &[&format!("u@{domain}")]);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for number in 0..100 {
+            world.fresh(200_000 + number, &["u@living.example"]);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let delivered = deliveries(&world.attempts()).len();
+        assert!(
+            delivered >= 100,
+            "{delivered} of 101 behind {hops} x {messages}"
+        );
+        world.stop().await;
+    }
+}
+
+/// A machine that was off for a week starts before its network does.
+#[tokio::test(start_paused = true)]
+async fn old_mail_is_not_given_up_for_a_hop_that_others_found_silent() {
+    let world = World::new(
+        relays(&["a.example"]),
+        Box::new(|_, recipient| match recipient.attempts {
+            0 => silent(1),
+            _ => Reaction::Deliver,
+        }),
+    );
+    let old = world.clock.now() - Duration::from_secs(6 * 24 * 3600);
+    for number in 0..100 {
+        let due = State::Due(world.clock.now());
+        world.custody.add(&id(number), &["u@a.example"], old, due);
+    }
+    world.queue.wake();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let given_up = world
+        .custody
+        .states()
+        .into_iter()
+        .filter(|it| *it == State::GivenUp)
+        .count();
+    let attempts = world.attempts().len();
+    assert!(
+        given_up <= attempts && attempts <= 32,
+        "{given_up} of {attempts} that were tried"
+    );
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    let states = world.custody.states();
+    assert!(
+        states
+            .iter()
+            .all(|state| matches!(state, State::Delivered | State::GivenUp)),
+        "{states:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_from_a_failing_spool_is_free_in_the_end() {
+    let few = Options {
+        attempts: 1,
+        ..options()
+    };
+    let world = World::new(few, always(|| Reaction::Hang(Duration::from_secs(5))));
+    for number in 0..10 {
+        world.fresh(number, &["u@a.example"]);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.custody.failing_records.store(3, Ordering::SeqCst);
+    world.queue.withdraw().await;
+    world.queue.wake();
+    world.until_all(State::Delivered).await;
+    assert!(
+        deliveries(&world.attempts())
+            .values()
+            .all(|count| *count == 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_waits_for_the_look_under_way() {
+    let world = World::new(
+        options(),
+        always(|| Reaction::Hang(Duration::from_secs(60))),
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for number in 0..100 {
+        world.due(number, &["u@a.example"], 0);
+    }
+    world.queue.wake();
+    // The look has begun; what it finds comes ten milliseconds later.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    world.queue.withdraw().await;
+    let claimed = world
+        .custody
+        .states()
+        .into_iter()
+        .filter(|it| *it == State::Claimed)
+        .count();
+    assert_eq!((claimed, world.attempts().len()), (0, 0));
 }
