@@ -78,3 +78,4 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE INDEX events_account ON events (account_name, number);
+CREATE INDEX events_queue_id ON events (queue_id);

@@ -35,7 +35,7 @@ impl Answer {
             true => {
                 let objects = self.objects.iter();
                 lines = objects
-                    .map(|object| format!("{object}\n"))
+                    .map(|object| ascii(&object.to_string()) + "\n")
                     .collect::<String>();
                 &lines
             }
@@ -43,6 +43,22 @@ impl Answer {
         };
         print(text)
     }
+}
+
+/// JSON in ASCII: a terminal that shows it obeys no control or direction mark (S22).
+fn ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && !c.is_control() {
+            out.push(c);
+            continue;
+        }
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out
 }
 
 /// Writes to standard output; a reader that has gone away is no fault.

@@ -85,6 +85,13 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
     if q.retry_first.0 > q.retry_longest.0 {
         complain(wrong, "queue.retry_first", "is longer than retry_longest");
     }
+    if d.back_off.0 > d.back_off_longest.0 {
+        complain(
+            wrong,
+            "delivery.back_off",
+            "is longer than back_off_longest",
+        );
+    }
     let hour = Duration::from_secs(3600);
     if d.back_off_longest.0 > hour {
         complain(

@@ -12,11 +12,11 @@ use super::{
     told,
 };
 use crate::{
-    deliver::{Attempted, RecipientResult},
+    deliver::{Attempted, RecipientResult, Standing},
     envelope::{Link, Outcome, Reporting},
     policy::retry::Again,
     report::{Action, RecipientReport, due},
-    spool::{AttemptRecord, DueRecipient, Event, EventKind, Next},
+    spool::{AttemptRecord, DueRecipient, Event, EventKind, Next, Trace},
 };
 
 /// An attempt as it is written down: by which way, from when to when.
@@ -103,6 +103,10 @@ impl Ended<'_> {
                         outcome,
                         next: step.next,
                         tells_delay: matches!(step.action, Some(Action::Delayed { .. })),
+                        trace: match (attempted.standing, step.next) {
+                            (Standing::Unknown, Next::At(_)) => Trace::Omitted,
+                            _ => Trace::Kept,
+                        },
                     },
                     report,
                     event,

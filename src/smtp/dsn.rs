@@ -118,6 +118,14 @@ impl Notify {
         Some(notify)
     }
 
+    /// The same without success, which somebody else tells of.
+    pub fn without_success(self) -> Self {
+        Notify {
+            success: false,
+            ..self
+        }
+    }
+
     /// Whether nothing is to be reported, whatever happens.
     pub fn is_never(self) -> bool {
         self == Notify::NEVER

@@ -52,7 +52,7 @@ mod writer;
 pub use crate::store::queue::{EventKind, Next};
 pub use body::{Body, BodyWriter};
 pub use mail::{Claim, Content, DueRecipient, NewMessage, StoredBody};
-pub use settlement::{AttemptRecord, Event, Postponed, Report, Settlement, Try};
+pub use settlement::{AttemptRecord, Event, Postponed, Report, Settlement, Trace, Try};
 pub use tools::{AtRest, Remains, remains};
 
 use disk::{Directory, Disk, Free};

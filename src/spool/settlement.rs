@@ -31,6 +31,17 @@ pub struct AttemptRecord {
     pub next: Next,
     /// Its sender hears now that it is delayed.
     pub tells_delay: bool,
+    /// Whether a line of the trace tells of it.
+    pub trace: Trace,
+}
+
+/// Whether the history of a message keeps an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trace {
+    /// It does.
+    Kept,
+    /// Nobody was asked, for it was known that nobody would answer.
+    Omitted,
 }
 
 /// A host that was tried in vain within an attempt.

@@ -158,6 +158,7 @@ fn attempt(number: u64, recipient: u32, outcome: Outcome, next: Next) -> Attempt
         outcome,
         next,
         tells_delay: false,
+        trace: Trace::Kept,
     }
 }
 

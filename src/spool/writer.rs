@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     AttemptRecord, Claim, Content, CustodyError, DueRecipient, Event, LONGEST_RETRY, NewMessage,
-    Next, Report, Settlement, Shared, StoredBody,
+    Next, Report, Settlement, Shared, StoredBody, Trace,
     body::{self, Kind},
 };
 use crate::{
@@ -351,6 +351,7 @@ fn record(batch: &mut Batch, attempt: &AttemptRecord) {
             next => next,
         },
         tells_delay: attempt.tells_delay,
+        in_history: attempt.trace == Trace::Kept,
     });
     for (at, tried) in attempt.in_vain.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|at| attempt.in_vain.get(at));

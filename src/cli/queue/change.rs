@@ -6,7 +6,7 @@
 use std::{process::ExitCode, time::SystemTime};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::{Filters, database};
@@ -34,15 +34,12 @@ pub struct Selected {
 
 /// As [`Selected`], but all of it must be asked for.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("which").args(SELECTING).arg("all").required(true).multiple(true))]
 pub struct Cancelled {
     #[command(flatten)]
     pub selected: Selected,
     /// Everything in the queue.
-    #[arg(
-        long,
-        conflicts_with_all = SELECTING,
-        required_unless_present_any = SELECTING,
-    )]
+    #[arg(long, conflicts_with_all = SELECTING)]
     all: bool,
 }
 
@@ -81,7 +78,11 @@ pub async fn change(
         if tally.recipients == 0 {
             return Err(error);
         }
-        return Err(error.context(format!("stopped half-way. {}", sentence(verb, &tally))));
+        // A part of which no answer came may have been done.
+        let done = sentence(verb, &tally);
+        let text =
+            format!("stopped half-way, and one part more may be done than is told here. {done}");
+        return Err(error.context(text));
     }
     Answer::done(sentence(verb, &tally), object(verb, &tally)).print(json)?;
     Ok(match names_messages && tally.recipients == 0 {

@@ -156,12 +156,17 @@ fn links(
     {
         complaints.about("tls", "a Unix socket never has TLS; leave the key out");
     }
-    if open().count() == hosts.len() && *trust != Trust::System {
+    let is_all_open = open().count() == hosts.len();
+    if *trust != Trust::System && (is_all_open || open().any(is_tcp)) {
         let key = match trust {
             Trust::Authorities(_) => "ca",
             Trust::Pins(_) | Trust::System => "pins",
         };
-        complaints.about(key, "no host of this route is reached by TLS");
+        let text = match is_all_open {
+            true => "no host of this route is reached by TLS",
+            false => "not every host of this route is reached by TLS; set tls",
+        };
+        complaints.about(key, text);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         smtp::{Connection, Reach, Sent, Standing},
     },
     envelope::{BodyType, Link, Outcome, Reporting, Status, Voice},
-    smtp::EnhancedCode,
+    smtp::{EnhancedCode, Notify},
     spool::{Content, DueRecipient},
 };
 
@@ -144,17 +144,20 @@ impl<'a> Carry<'a> {
         body: BodyType,
         connection: &Connection,
     ) -> crate::client::Message {
-        let recipients: Vec<&DueRecipient> = left
+        let recipients = left
             .iter()
-            .filter_map(|at| self.attempt.recipients.get(*at))
-            .collect();
+            .filter_map(|at| self.attempt.recipients.get(*at));
+        let recipients = recipients.map(|recipient| match self.protocol {
+            Protocol::Smtp => recipient.clone(),
+            // We tell of a delivery to a mailbox ourselves; twice would be too often.
+            Protocol::Lmtp => DueRecipient {
+                notify: recipient.notify.map(Notify::without_success),
+                ..recipient.clone()
+            },
+        });
+        let recipients: Vec<_> = recipients.collect();
         let extensions = connection.extensions();
-        let message = outbound::message(self.attempt, &recipients, content, body, extensions);
-        match self.protocol {
-            Protocol::Smtp => message,
-            // Success is ours to tell behind an LMTP server, and is not to be told twice.
-            Protocol::Lmtp => outbound::without_dsn(message),
-        }
+        outbound::message(self.attempt, &recipients, content, body, extensions)
     }
 
     /// Writes down who is decided; whether anybody is.

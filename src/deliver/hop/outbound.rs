@@ -28,7 +28,7 @@ const PIECE: usize = 128 * 1024;
 /// Envelope and parameters for these recipients, as far as a hop that offers this can carry them.
 pub(super) fn message(
     attempt: &Attempt,
-    recipients: &[&DueRecipient],
+    recipients: &[DueRecipient],
     content: &Content,
     body: BodyType,
     extensions: &Extensions,
@@ -59,17 +59,6 @@ pub(super) fn message(
             .as_ref()
             .and_then(|id| value(id.as_str().to_owned())),
     }
-}
-
-/// The message without what the sender wants to hear of it.
-pub(super) fn without_dsn(mut message: Message) -> Message {
-    message.ret = None;
-    message.envid = None;
-    for recipient in &mut message.recipients {
-        recipient.notify = None;
-        recipient.orcpt = None;
-    }
-    message
 }
 
 /// Why there is no 7-bit copy.

@@ -76,7 +76,12 @@ async fn look_up(
 ) -> Result<Vec<SocketAddr>, DialFailure> {
     let why = match timeout(LOOKUP_TIMEOUT, found).await {
         Ok(Ok(found)) => {
-            let addresses: Vec<_> = found.take(ADDRESSES).collect();
+            // What a route says of "localhost" holds on this machine only (RFC 6761 §6.3).
+            let anywhere = !host.eq_ignore_ascii_case("localhost");
+            let addresses: Vec<_> = found
+                .filter(|address| anywhere || address.ip().is_loopback())
+                .take(ADDRESSES)
+                .collect();
             if !addresses.is_empty() {
                 return Ok(addresses);
             }

@@ -30,6 +30,14 @@ const WITHDRAWN_TOGETHER: usize = 64;
 /// Recipients of one message in one job where they share one transaction.
 const RECIPIENTS_TOGETHER: usize = 1000;
 
+/// Why a job is decided without an attempt.
+struct Unasked {
+    route_kind: &'static str,
+    outcome: Outcome,
+    not_before: Option<SystemTime>,
+    ends: Ends,
+}
+
 impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// Puts a job's recipients into the lines of their next hops.
     pub(super) fn route(&mut self, job: Job, done: &mpsc::Sender<Settlement>) {
@@ -64,15 +72,13 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 // A reload took the route away that was there at RCPT: it may come back.
                 None => {
                     let outcome = deferred(4, 4, "no route leads to this domain");
-                    self.defer(
-                        job,
-                        &Arc::from("none"),
-                        "none",
+                    let unasked = Unasked {
+                        route_kind: "none",
                         outcome,
-                        None,
-                        Ends::Old,
-                        done,
-                    );
+                        not_before: None,
+                        ends: Ends::Old,
+                    };
+                    self.defer(job, &Arc::from("none"), unasked, done);
                 }
             }
         }
@@ -150,13 +156,17 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         done: &mpsc::Sender<Settlement>,
     ) {
         let text = "the next hop does not answer at present; other mail found that out";
-        let (kind, outcome) = (route.transport.kind(), deferred(4, 1, text));
         let now = (self.surroundings.now)();
-        let ends = match self.reputations.is_silent_for_long(hop, now) {
-            true => Ends::Old,
-            false => Ends::None,
+        let unasked = Unasked {
+            route_kind: route.transport.kind(),
+            outcome: deferred(4, 1, text),
+            not_before: Some(until),
+            ends: match self.reputations.is_silent_for_long(hop, now) {
+                true => Ends::Old,
+                false => Ends::None,
+            },
         };
-        self.defer(job, hop, kind, outcome, Some(until), ends, done);
+        self.defer(job, hop, unasked, done);
     }
 
     /// Decides a job without an attempt.
@@ -164,12 +174,15 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         &mut self,
         job: Job,
         hop: &Arc<str>,
-        route_kind: &'static str,
-        outcome: Outcome,
-        not_before: Option<SystemTime>,
-        ends: Ends,
+        unasked: Unasked,
         done: &mpsc::Sender<Settlement>,
     ) {
+        let Unasked {
+            route_kind,
+            outcome,
+            not_before,
+            ends,
+        } = unasked;
         let now = (self.surroundings.now)();
         let attempted = Attempted::unasked(vec![outcome; job.recipients.len()]);
         let attempting = self.attempting(job, hop.clone(), route_kind, done);

@@ -87,6 +87,8 @@ pub struct Record<'a> {
     pub next: Next,
     /// The sender hears of the delay.
     pub tells_delay: bool,
+    /// The history keeps it.
+    pub in_history: bool,
 }
 
 /// A host tried in vain within an attempt.
@@ -267,7 +269,7 @@ impl Batch {
             .text(record.next_hop)
             .number(milliseconds(record.started_at))
             .number(ended_at)
-            .text(outcome)
+            .optional_text(record.in_history.then_some(outcome))
             .status(record.outcome.status())
             .optional(told_at)
             .link(record.link)
@@ -424,6 +426,38 @@ impl Store {
                 Err(error)
             }
         }
+    }
+}
+
+impl Store {
+    /// Clears up after a transaction of another kind whose `COMMIT` failed, as [`Store::undo`] does
+    /// after one of the group commit; gives the error back.
+    pub(super) async fn uncommitted(&self, error: StoreError) -> StoreError {
+        // Rows that come and go: SQLite does not write what stays as it is.
+        const OVERWRITE: [&str; 2] = [
+            "INSERT INTO nodes (name, seen_at) VALUES ('', 0)",
+            "DELETE FROM nodes WHERE name = ''",
+        ];
+        let Ok(mut connection) = self.writer().acquire().await else {
+            return error;
+        };
+        let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+        if let StoreError::Io(_) = error {
+            // A descriptor on which a sync failed is not believed again (S4).
+            let _ = connection.detach().close_hard().await;
+            connection = match self.writer().acquire().await {
+                Ok(connection) => connection,
+                Err(_) => return error,
+            };
+        }
+        for statement in OVERWRITE {
+            if let Err(second) = sqlx::query(statement).execute(&mut *connection).await {
+                tracing::warn!(%error, %second, "database connection dropped after an error");
+                let _ = connection.detach().close_hard().await;
+                break;
+            }
+        }
+        error
     }
 }
 

@@ -187,7 +187,9 @@ impl Store {
             if !taken.is_empty() {
                 apply(&mut transaction, change.verb, &taken, now, &mut part).await?;
             }
-            transaction.commit().await?;
+            if let Err(error) = transaction.commit().await {
+                return Err(self.uncommitted(error.into()).await);
+            }
             let mut counted = from.counted;
             for key in &taken {
                 part.tally.recipients += 1;

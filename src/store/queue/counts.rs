@@ -90,7 +90,14 @@ const RECIPIENTS: &str = concat!(
 );
 
 pub(super) const OLDEST_DUE: &str = r#"
-    SELECT min(next_attempt_at)
-      FROM recipients
-     WHERE status = 'due' AND claimed_by IS NULL
+    SELECT min(at)
+      FROM (SELECT min(next_attempt_at) AS at
+              FROM recipients
+             WHERE status = 'due' AND claimed_by IS NULL
+             UNION ALL
+            SELECT min(next_attempt_at)                 -- claimed by a process that has ended
+              FROM recipients
+             WHERE status = 'due'
+               AND claimed_by > 0
+               AND claimed_by NOT IN (SELECT incarnation FROM nodes))
 "#;

@@ -50,7 +50,7 @@ macro_rules! settle {
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
-         WHERE j.value ->> 7 IS NOT NULL;       -- postponed without an attempt
+         WHERE j.value ->> 7 IS NOT NULL;       -- nobody was asked
 
         INSERT INTO events
                (at, account, account_name, kind, queue_id, report_of, recipient, code, text)
