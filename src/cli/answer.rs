@@ -98,6 +98,18 @@ pub fn columns<const N: usize>(
 mod tests {
     use super::*;
 
+    /// S22.
+    #[test]
+    fn json_moves_no_terminal_and_reads_the_same() {
+        let object = serde_json::json!({ "said": "\u{9b}31m \u{202e} gr\u{fc}n \u{1f600} \u{7f}" });
+        let written = ascii(&object.to_string());
+        assert!(
+            written.bytes().all(|octet| (b' '..=b'~').contains(&octet)),
+            "{written}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), object);
+    }
+
     #[test]
     fn columns_stand_under_each_other_and_move_no_terminal() {
         let rows = [

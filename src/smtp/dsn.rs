@@ -219,6 +219,19 @@ mod tests {
         assert_eq!(EnvelopeId::parse(&"x".repeat(101)), None);
     }
 
+    #[test]
+    fn success_can_be_left_to_somebody_else() {
+        for (asked, left) in [
+            ("SUCCESS", "NEVER"),
+            ("SUCCESS,DELAY", "DELAY"),
+            ("FAILURE", "FAILURE"),
+            ("NEVER", "NEVER"),
+        ] {
+            let notify = Notify::parse(asked).unwrap().without_success();
+            assert_eq!(notify.to_string(), left, "{asked}");
+        }
+    }
+
     /// R3461-4.1a.
     #[test]
     fn notify_is_never_alone_or_a_list() {

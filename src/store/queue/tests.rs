@@ -261,3 +261,46 @@ async fn a_refused_message_in_the_log_does_not_come_back_after_a_crash() {
     let copy = crashed(spliced);
     assert_eq!(messages(&open(&copy).await).await, 1);
 }
+
+/// Mail of a process that was killed lags like any other, though its claims still name it.
+#[tokio::test]
+async fn what_a_dead_process_had_claimed_lags_too() {
+    let (_directory, store) = store().await;
+    fill(&store, 3).await;
+    for statement in [
+        "UPDATE recipients SET claimed_by = 77 WHERE message = 1",
+        "UPDATE recipients SET next_attempt_at = 500 WHERE message <> 1",
+    ] {
+        sqlx::query(statement)
+            .execute(store.writer())
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.oldest_due().await.unwrap(), Some(time(1)));
+    store.begin_incarnation("a", UNIX_EPOCH).await.unwrap();
+    let alive = "UPDATE recipients SET claimed_by = (SELECT max(incarnation) FROM nodes)
+                  WHERE message = 1";
+    sqlx::query(alive).execute(store.writer()).await.unwrap();
+    assert_eq!(store.oldest_due().await.unwrap(), Some(time(500)));
+}
+
+/// S4: what an operator was told has failed does not come to be by a crash.
+#[tokio::test]
+async fn after_a_failed_commit_of_a_change_the_log_is_written_over() {
+    let (directory, store) = store().await;
+    fill(&store, 1).await;
+    let log = || {
+        std::fs::metadata(directory.path().join("gatepost.sqlite-wal"))
+            .unwrap()
+            .len()
+    };
+    let before = log();
+    let error = store.uncommitted(StoreError::NoRoom).await;
+    assert!(matches!(error, StoreError::NoRoom));
+    assert!(log() > before, "nothing was written");
+    let nodes: i64 = sqlx::query_scalar("SELECT count(*) FROM nodes")
+        .fetch_one(store.reader())
+        .await
+        .unwrap();
+    assert_eq!(nodes, 0);
+}
