@@ -248,7 +248,7 @@ table! {
         delay_notice: Span = seconds(3600),
         /// Time between one such notice and the next.
         delay_notice_again: Span = seconds(86_400),
-        /// Attempts at once.
+        /// Attempts at once; up to as many again while some of them do not move.
         attempts: usize = 64,
         /// Attempts at once on one route.
         attempts_per_route: usize = 32,

@@ -63,7 +63,7 @@ pub struct Options {
     pub notices: Notices,
     /// Our own name in reports (RFC 3464 §2.2.2).
     pub hostname: Domain,
-    /// Attempts under way at once in all (default 64).
+    /// Attempts under way at once in all (default 64); up to as many again while some do not move.
     pub attempts: usize,
     /// Attempts under way at once at one next hop (default 32).
     pub attempts_per_hop: usize,
