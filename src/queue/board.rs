@@ -101,7 +101,7 @@ impl<J> Board<J> {
     pub(super) fn later(&mut self, hop: &str, now: SystemTime) -> SystemTime {
         match self.lines.get_mut(hop) {
             Some(line) => line.later(now),
-            None => now + line::SOONEST,
+            None => now + line::SOONEST_IDLE,
         }
     }
 

@@ -7,9 +7,12 @@ use std::{
 
 use super::{Class, Urgency};
 
-/// A job that found its next hop crowded comes again no sooner than this, and no later than
-/// [`LATEST`].
-pub(super) const SOONEST: Duration = Duration::from_secs(5);
+/// A job that found its next hop crowded comes again no sooner than this, while the hop does not
+/// move.
+pub(super) const SOONEST_IDLE: Duration = Duration::from_secs(5);
+/// The same while it moves, or while its first attempts have yet to show whether it does.
+const SOONEST: Duration = Duration::from_secs(1);
+/// However crowded it is, the job comes again by then.
 const LATEST: Duration = Duration::from_secs(15 * 60);
 /// A line that is not through within this keeps others waiting for room.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -124,8 +127,18 @@ impl<J> Line<J> {
         let latest = now + LATEST;
         let slot = self.slot.map_or(now, |slot| slot + self.spacing);
         // A slot far ahead was given under another clock.
-        let slot = slot.max(now + SOONEST).min(latest);
+        let slot = slot.max(now + self.half_through(now)).min(latest);
         self.slot = Some(slot);
         slot
+    }
+    /// When about half of what waits here will have begun: what comes then finds room, and the
+    /// line has not run dry before.
+    fn half_through(&self, now: SystemTime) -> Duration {
+        if self.class == Class::Suspect || self.is_stuck(now) {
+            return SOONEST_IDLE;
+        }
+        let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
+        let half = self.spacing.saturating_mul(waiting) / 2;
+        half.clamp(SOONEST, LATEST)
     }
 }

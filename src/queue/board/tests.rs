@@ -168,7 +168,11 @@ fn a_crowded_hop_gives_times_as_far_apart_as_it_works() {
     );
     let first = board.later("slow", at(600));
     let second = board.later("slow", at(600));
-    assert_eq!(first, at(605));
+    let in_all = first.duration_since(at(600)).unwrap();
+    assert!(
+        in_all.abs_diff(Duration::from_millis(7_500)) < Duration::from_millis(1_000),
+        "half of five jobs, three seconds each: {in_all:?}"
+    );
     let apart = second.duration_since(first).unwrap();
     assert!(
         apart.abs_diff(Duration::from_secs(3)) < Duration::from_millis(500),
@@ -177,6 +181,22 @@ fn a_crowded_hop_gives_times_as_far_apart_as_it_works() {
     for _ in 0..1_000 {
         assert!(board.later("slow", at(600)) <= at(1_500));
     }
+}
+
+#[test]
+fn what_is_too_much_for_a_new_hop_comes_again_soon_unless_it_hangs() {
+    let mut board = Board::new();
+    for job in 0..10 {
+        board.push(&"new".into(), entry(job, Class::Unproven));
+    }
+    assert!(board.take(4, at(0)).is_some());
+    assert!(board.is_crowded("new", Class::Unproven, 20, at(0)));
+    assert_eq!(board.later("new", at(0)), at(1));
+    assert_eq!(
+        board.later("new", at(3)),
+        at(8),
+        "nothing came of its first attempt"
+    );
 }
 
 #[test]
