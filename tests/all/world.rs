@@ -9,7 +9,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -124,12 +127,19 @@ level = "debug"
     text
 }
 
-/// A port that was free a moment ago.
+/// An address where nobody listens. Its port is below those that the system gives to connections
+/// by itself (ip_local_port_range), so that nobody takes it before the one it is for.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(131);
+    loop {
+        let number = begin.wrapping_add(GIVEN.fetch_add(1, Relaxed)) % 20_000;
+        let port = 10_000 + u16::try_from(number).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The data directory with alice and bob in it, made once by the commands a postmaster uses.
