@@ -6,7 +6,7 @@
 mod change;
 mod export;
 mod filters;
-mod list;
+pub(super) mod list;
 mod show;
 
 use std::{

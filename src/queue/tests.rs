@@ -279,11 +279,7 @@ async fn outcomes_survive_a_failing_spool() {
         world.fresh(number, &["u@a.example"]);
     }
     world.until_all(State::Delivered).await;
-    assert!(
-        deliveries(&world.attempts())
-            .values()
-            .all(|count| *count == 1)
-    );
+    assert_delivered_once(&world);
     assert_eq!(locked(&world.custody.records).len(), 20);
 }
 

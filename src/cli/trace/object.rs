@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{events, timestamp},
+    cli::{events, queue::list::recipient, timestamp},
     store::queue::{QueueRecipient, StoredTry, Trace, TracedReport},
 };
 
@@ -31,16 +31,10 @@ pub fn object(trace: &Trace) -> Value {
 }
 
 fn waiting(to: &QueueRecipient) -> Value {
-    json!({
-        "recipient": to.number,
-        "address": to.address,
-        "state": to.state.as_str(),
-        "attempts": to.attempts,
-        "next_attempt_at": timestamp(to.next_attempt_at),
-        "last_code": to.last_code,
-        "last_text": to.last_text,
-        "delay_told_at": to.delay_told_at.map(timestamp),
-    })
+    let mut value = recipient(to);
+    value["recipient"] = json!(to.number);
+    value["delay_told_at"] = json!(to.delay_told_at.map(timestamp));
+    value
 }
 
 fn tried(tried: &StoredTry) -> Value {

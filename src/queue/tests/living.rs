@@ -124,11 +124,7 @@ async fn a_slow_next_hop_with_a_long_queue_leaves_room_for_others() {
     world.until_all(State::Delivered).await;
     let seconds = world.clock.seconds();
     assert!((4_500..7_000).contains(&seconds), "{seconds} s");
-    assert!(
-        deliveries(&world.attempts())
-            .values()
-            .all(|count| *count == 1)
-    );
+    assert_delivered_once(&world);
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,11 +148,7 @@ async fn what_is_withdrawn_is_free_and_stays_so_until_somebody_wakes_the_queue()
     assert_eq!(claimed(&world), 1, "claimed again at once");
     world.queue.wake();
     world.until_all(State::Delivered).await;
-    assert!(
-        deliveries(&world.attempts())
-            .values()
-            .all(|count| *count == 1)
-    );
+    assert_delivered_once(&world);
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,11 +263,7 @@ async fn what_is_withdrawn_from_a_failing_spool_is_free_in_the_end() {
     world.queue.withdraw().await;
     world.queue.wake();
     world.until_all(State::Delivered).await;
-    assert!(
-        deliveries(&world.attempts())
-            .values()
-            .all(|count| *count == 1)
-    );
+    assert_delivered_once(&world);
 }
 
 #[tokio::test(start_paused = true)]

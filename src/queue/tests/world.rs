@@ -315,6 +315,13 @@ pub(super) fn deliveries(attempts: &[Tried]) -> BTreeMap<(QueueId, u32), usize> 
     counts
 }
 
+/// Nobody got a second copy.
+pub(super) fn assert_delivered_once(world: &World) {
+    for (to, copies) in deliveries(&world.attempts()) {
+        assert_eq!(copies, 1, "{to:?}");
+    }
+}
+
 pub(super) fn always(make: fn() -> Reaction) -> Script {
     Box::new(move |_, _| make())
 }

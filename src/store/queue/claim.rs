@@ -143,12 +143,7 @@ impl Store {
         .bind(id.as_str())
         .fetch_optional(self.reader())
         .await?;
-        Ok(row.map(|(header, body, body_file, octets)| ContentRow {
-            header,
-            body,
-            body_file,
-            body_octets: u64::try_from(octets).unwrap_or_default(),
-        }))
+        Ok(row.map(ContentRow::from))
     }
 
     /// Takes a message that cannot be served out of the queue's sight, for a person to look at.
@@ -210,7 +205,18 @@ type RecipientColumns = (
     Option<String>,
     Option<i64>,
 );
-type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
+pub(super) type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
+
+impl From<ContentColumns> for ContentRow {
+    fn from((header, body, body_file, octets): ContentColumns) -> Self {
+        ContentRow {
+            header,
+            body,
+            body_file,
+            body_octets: u64::try_from(octets).unwrap_or_default(),
+        }
+    }
+}
 
 /// The message's own row; one without an id where it cannot be read.
 async fn message_row(

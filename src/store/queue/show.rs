@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{ContentRow, Filter, QueueEntry};
+use super::{ContentRow, Filter, QueueEntry, claim::ContentColumns};
 use crate::store::{Store, StoreError};
 
 /// A message in custody.
@@ -35,8 +35,6 @@ type Columns = (
     Option<String>,
     Option<Vec<u8>>,
 );
-
-type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
 
 impl Store {
     /// The message of a queue id as stored; `None` where it is not in custody.
@@ -78,12 +76,7 @@ impl Store {
             .bind(id)
             .fetch_optional(self.reader())
             .await?;
-        Ok(row.map(|(header, body, body_file, octets)| ContentRow {
-            header,
-            body,
-            body_file,
-            body_octets: u64::try_from(octets).unwrap_or_default(),
-        }))
+        Ok(row.map(ContentRow::from))
     }
 }
 
