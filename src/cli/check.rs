@@ -67,6 +67,7 @@ pub async fn check(path: &Path, settings: &Check, json: bool) -> Result<ExitCode
 /// In the order of a start: what root may be needed for, then what the service's user must do.
 async fn around(path: &Path, loaded: &Loaded, settings: &Check) -> Vec<Finding> {
     let mut findings = certificates(loaded);
+    findings.extend(loaded.cautions());
     findings.extend(loaded.inspect_files());
     if !settings.no_ports {
         findings.extend(ports(loaded));

@@ -4,6 +4,7 @@
 //! there. Nothing below the desk knows this room. The format is TOML 1.0.
 
 mod bounds;
+mod cautions;
 mod differences;
 mod document;
 mod example;
@@ -137,6 +138,11 @@ impl Loaded {
             options,
             document,
         })
+    }
+
+    /// Warns of what is valid and can still not be meant: every peer a proxy, all mail thrown away.
+    pub fn cautions(&self) -> Vec<Finding> {
+        cautions::cautions(self)
     }
 
     /// Looks whether this process can use the files that routes name: passwords and authorities.

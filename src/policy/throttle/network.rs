@@ -42,6 +42,11 @@ impl Network {
         Self::of(address, 32, 64)
     }
 
+    /// Whether it is all addresses of its family.
+    pub fn is_everybody(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether `address` belongs to it.
     pub fn contains(&self, address: IpAddr) -> bool {
         Self::of(address, self.prefix, self.prefix) == *self
