@@ -100,6 +100,23 @@ fn hold_release_and_cancel(post: &Post) {
     assert!(post.listed(&["--older", "1h"]).is_empty());
     assert_eq!(post.listed(&["--younger", "1h", "--limit", "9"]), everybody);
 
+    assert_eq!(
+        post.told(&["queue", "hold", "--account", "alcie@example.org"]),
+        (1, String::new()),
+        "a slip in the name"
+    );
+    assert_eq!(
+        post.told(&["queue", "hold", "--account", BOB]),
+        (0, "Held nothing.\n".to_owned())
+    );
+    assert_eq!(
+        post.told(&["queue", "flush"]),
+        (
+            0,
+            "Brought forward nothing; 3 were due already. Nothing is tried while queue.hold is set.\n"
+                .to_owned()
+        )
+    );
     let lines = post
         .server
         .manage(&["queue", "hold", &first.to_lowercase()]);

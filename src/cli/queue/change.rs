@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use super::{Filters, database};
+use super::{Filters, database, reader};
 use crate::{
     admin::control::{self, IDS_MAX, Request},
     cli::{answer::Answer, cannot_open},
@@ -64,6 +64,7 @@ pub async fn change(
 ) -> Result<ExitCode> {
     let filter = selected.filters.filter(selected.ids, SystemTime::now());
     let names_messages = !filter.ids.is_empty();
+    let account = filter.account.clone();
     let mut walk = Walk {
         loaded,
         rest: None,
@@ -84,11 +85,35 @@ pub async fn change(
             format!("stopped half-way, and one part more may be done than is told here. {done}");
         return Err(error.context(text));
     }
-    Answer::done(sentence(verb, &tally), object(verb, &tally)).print(json)?;
+    let found = tally.recipients + tally.under_way + tally.due_already;
+    if found == 0
+        && let Some(name) = account
+        && !has_account(&name, loaded).await?
+    {
+        bail!(
+            "nothing was done: no account has the name {}",
+            escape(&name)
+        );
+    }
+    let mut text = sentence(verb, &tally);
+    if verb == Verb::Retry && loaded.config.queue.hold {
+        text.push_str(" Nothing is tried while queue.hold is set.");
+    }
+    Answer::done(text, object(verb, &tally)).print(json)?;
     Ok(match names_messages && tally.recipients == 0 {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
+}
+
+/// A slip in the name must not pass for an account without mail.
+async fn has_account(name: &str, loaded: &Loaded) -> Result<bool> {
+    let Some(store) = reader(&database(loaded)).await? else {
+        return Ok(false);
+    };
+    let found = store.account_by_name(name).await;
+    store.close().await;
+    Ok(found?.is_some())
 }
 
 /// A change on its way.
