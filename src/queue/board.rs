@@ -78,6 +78,9 @@ impl<J> Board<J> {
         }
         let own = line.map_or(0, Line::waiting);
         let jobs = self.sluggish(now).map(Line::waiting).sum::<usize>();
+        if line.is_some_and(|line| line.is_undecided(now)) && own == jobs {
+            return own >= (room * 3 / 4).max(1);
+        }
         match own {
             // A newcomer gets a chance, unless there are as many others.
             0 => self.sluggish(now).filter(|line| line.waiting() > 0).count() >= (room / 2).max(1),
@@ -86,9 +89,17 @@ impl<J> Board<J> {
     }
 
     /// Jobs that wait for next hops which move: those whose places are soon free.
+    ///
+    /// A newcomer counts with them while its first attempts are under way and nobody else is in
+    /// doubt. Otherwise looks would go on without knowing, and most of what they find be too much.
     pub(super) fn brisk(&self, now: SystemTime) -> usize {
-        let sluggish = self.sluggish(now).map(Line::waiting).sum::<usize>();
-        self.waiting() - sluggish
+        let jobs = self.sluggish(now).map(Line::waiting).sum::<usize>();
+        let mut lines = self.sluggish(now);
+        let is_begun = |line: &Line<J>| line.is_undecided(now) && line.active > 0;
+        match lines.any(|line| is_begun(line) && line.waiting() == jobs) {
+            true => self.waiting(),
+            false => self.waiting() - jobs,
+        }
     }
 
     /// Next hops that move slowly, or have not answered yet or lately.

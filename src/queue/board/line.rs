@@ -117,6 +117,11 @@ impl<J> Line<J> {
         self.active > 0 && since.is_some_and(|since| since > PROMPT)
     }
 
+    /// Whether its first attempts are yet to show what it is, and have not hung for long.
+    pub(super) fn is_undecided(&self, now: SystemTime) -> bool {
+        self.class == Class::Unproven && !self.is_stuck(now)
+    }
+
     pub(super) fn drain(&mut self) -> Vec<J> {
         self.fresh.drain(..).chain(self.again.drain(..)).collect()
     }

@@ -184,19 +184,32 @@ fn a_crowded_hop_gives_times_as_far_apart_as_it_works() {
 }
 
 #[test]
-fn what_is_too_much_for_a_new_hop_comes_again_soon_unless_it_hangs() {
+fn a_new_hop_alone_may_fill_most_of_the_room_until_it_is_known() {
     let mut board = Board::new();
-    for job in 0..10 {
+    for job in 0..15 {
         board.push(&"new".into(), entry(job, Class::Unproven));
     }
     assert!(board.take(4, at(0)).is_some());
+    assert!(!board.is_crowded("new", Class::Unproven, 20, at(0)));
+    assert_eq!(board.brisk(at(0)), 14, "its places may soon be free");
+    board.push(&"new".into(), entry(15, Class::Unproven));
     assert!(board.is_crowded("new", Class::Unproven, 20, at(0)));
     assert_eq!(board.later("new", at(0)), at(1));
-    assert_eq!(
-        board.later("new", at(3)),
-        at(8),
-        "nothing came of its first attempt"
-    );
+    // Nothing came of its first attempt.
+    assert_eq!(board.brisk(at(3)), 0);
+    assert_eq!(board.later("new", at(3)), at(8));
+}
+
+#[test]
+fn a_new_hop_beside_others_of_its_kind_has_a_share() {
+    let mut board = Board::new();
+    for job in 0..6 {
+        board.push(&"new".into(), entry(job, Class::Unproven));
+    }
+    board.push(&"other".into(), entry(6, Class::Unproven));
+    assert!(board.take(4, at(0)).is_some());
+    assert!(board.is_crowded("new", Class::Unproven, 20, at(0)));
+    assert_eq!(board.brisk(at(0)), 0);
 }
 
 #[test]

@@ -100,6 +100,24 @@ async fn ten_thousand_dead_next_hops_do_not_slow_the_living() {
     assert_eq!(deliveries(&world.attempts()).len(), 201);
 }
 
+/// What waits at a start does not wait for more than the first answer.
+#[tokio::test(start_paused = true)]
+async fn a_new_next_hop_that_answers_is_served_without_a_pause() {
+    let world = World::new(
+        relays(&["a.example"]),
+        always(|| Reaction::Hang(Duration::from_millis(20))),
+    );
+    for number in 0..1_000 {
+        world.due(number, &["u@a.example"], 0);
+    }
+    world.queue.wake();
+    // A thousand at 20 ms each, 32 at a time, take 0.6 s.
+    world.until_all(State::Delivered).await;
+    let seconds = world.clock.seconds();
+    assert!(seconds <= 1, "{seconds} s");
+    assert_delivered_once(&world);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_next_hop_with_a_long_queue_leaves_room_for_others() {
     let slow = Options {
