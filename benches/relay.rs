@@ -36,8 +36,6 @@ use tokio_util::sync::CancellationToken;
 
 const HEADER: &[u8] = b"Subject: bench\r\nFrom: alice@example.org\r\nTo: bob@example.net\r\n\r\n";
 const LINE: &[u8] = b"Sixty-two octets of text that are as good as any other text..\r\n";
-/// Messages waiting in memory.
-const ROOM: usize = 4096;
 /// Submitters that fill the spool.
 const SUBMITTERS: usize = 64;
 
@@ -213,9 +211,6 @@ fn start(
         routes: RouteTable::new(vec![route]).expect("a route"),
         attempts: way.connections,
         attempts_per_hop: way.connections,
-        // The smarthost has not answered since the start: in a smaller room, what the first looks
-        // find beyond its share would come a second later, and that second would be all we see.
-        waiting: ROOM,
         ..queue::Options::new(hostname)
     };
     spool.hold(false);
