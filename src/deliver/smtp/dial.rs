@@ -35,31 +35,68 @@ pub(super) enum DialFailure {
 /// A connected socket, and its address where it has one.
 pub(super) type Dialled = (Box<dyn Wire>, Option<SocketAddr>);
 
-/// Connects to a target.
-pub(super) async fn dial(target: &Target, setup: &Setup) -> Result<Dialled, DialFailure> {
-    let limit = setup.connect_timeout;
-    match target {
-        Target::Unix(path) => match unix(path, limit).await {
-            Ok(socket) => Ok((Box::new(socket), None)),
-            Err(why) => Err(unreachable(&format!("{}: {why}", path.display()))),
-        },
-        Target::Tcp { host, port } => {
-            let mut addresses = match host.parse::<IpAddr>() {
-                Ok(address) => vec![SocketAddr::new(address, *port)],
-                Err(_) => look_up(host, lookup_host((&**host, *port))).await?,
-            };
-            if let Some(source) = setup.source {
-                addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
-                if addresses.is_empty() {
-                    let why = format!("{host}: no address of the kind of our own, {source}");
-                    return Err(unreachable(&why));
+/// Where a target can be connected to, and what of that was not tried yet.
+pub(super) enum Dialler<'a> {
+    Unix(Option<&'a Path>),
+    Tcp {
+        host: &'a str,
+        rest: std::vec::IntoIter<SocketAddr>,
+    },
+}
+
+impl<'a> Dialler<'a> {
+    /// Finds the addresses of a target.
+    pub(super) async fn new(target: &'a Target, setup: &Setup) -> Result<Self, DialFailure> {
+        let (host, port) = match target {
+            Target::Unix(path) => return Ok(Dialler::Unix(Some(path))),
+            Target::Tcp { host, port } => (&**host, *port),
+        };
+        let mut addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => look_up(host, lookup_host((host, port))).await?,
+        };
+        if let Some(source) = setup.source {
+            addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
+            if addresses.is_empty() {
+                let why = format!("{host}: no address of the kind of our own, {source}");
+                return Err(unreachable(&why));
+            }
+        }
+        Ok(Self::of(host, addresses))
+    }
+
+    pub(super) fn of(host: &'a str, addresses: Vec<SocketAddr>) -> Self {
+        let rest = addresses.into_iter();
+        Dialler::Tcp { host, rest }
+    }
+
+    /// Whether there is anything left to try.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Dialler::Unix(path) => path.is_none(),
+            Dialler::Tcp { rest, .. } => rest.as_slice().is_empty(),
+        }
+    }
+
+    /// Connects to the next address that takes a connection.
+    pub(super) async fn next(&mut self, setup: &Setup) -> Result<Dialled, DialFailure> {
+        let limit = setup.connect_timeout;
+        match self {
+            Dialler::Unix(path) => {
+                let Some(path) = path.take() else {
+                    return Err(unreachable("it again"));
+                };
+                match unix(path, limit).await {
+                    Ok(socket) => Ok((Box::new(socket), None)),
+                    Err(why) => Err(unreachable(&format!("{}: {why}", path.display()))),
                 }
             }
-            let connected = in_turn(&addresses, limit, |address| tcp(address, setup.source)).await;
-            match connected {
-                Ok((socket, address)) => Ok((Box::new(socket), Some(address))),
-                Err(why) if host.parse::<IpAddr>().is_ok() => Err(unreachable(&why)),
-                Err(why) => Err(unreachable(&format!("{host}: {why}"))),
+            Dialler::Tcp { host, rest } => {
+                match in_turn(rest, limit, |address| tcp(address, setup.source)).await {
+                    Ok((socket, address)) => Ok((Box::new(socket), Some(address))),
+                    Err(why) if host.parse::<IpAddr>().is_ok() => Err(unreachable(&why)),
+                    Err(why) => Err(unreachable(&format!("{host}: {why}"))),
+                }
             }
         }
     }
@@ -78,10 +115,13 @@ async fn look_up(
         Ok(Ok(found)) => {
             // What a route says of "localhost" holds on this machine only (RFC 6761 §6.3).
             let anywhere = !host.eq_ignore_ascii_case("localhost");
-            let addresses: Vec<_> = found
-                .filter(|address| anywhere || address.ip().is_loopback())
-                .take(ADDRESSES)
-                .collect();
+            let mut addresses = Vec::new();
+            for address in found.filter(|it| anywhere || it.ip().is_loopback()) {
+                // Some systems give one more than once.
+                if addresses.len() < ADDRESSES && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
             if !addresses.is_empty() {
                 return Ok(addresses);
             }
@@ -94,9 +134,9 @@ async fn look_up(
     Err(DialFailure::Resolve(transient(4, 3, text)))
 }
 
-/// The first of these addresses that answers in time; else why none did.
+/// The first of these addresses that answers in time, those behind it left; else why none did.
 async fn in_turn<S, F>(
-    addresses: &[SocketAddr],
+    addresses: &mut impl Iterator<Item = SocketAddr>,
     limit: Duration,
     connect: impl Fn(SocketAddr) -> F,
 ) -> Result<(S, SocketAddr), String>
@@ -105,8 +145,8 @@ where
 {
     let mut accidents = Vec::new();
     for address in addresses {
-        let why = match timeout(limit, connect(*address)).await {
-            Ok(Ok(socket)) => return Ok((socket, *address)),
+        let why = match timeout(limit, connect(address)).await {
+            Ok(Ok(socket)) => return Ok((socket, address)),
             Ok(Err(error)) => error.to_string(),
             Err(_) => no_answer(limit),
         };
@@ -180,11 +220,15 @@ mod tests {
         };
         let began = Instant::now();
         let all = [address(1), address(2), address(3), address(4)];
-        let (socket, connected) = in_turn(&all, limit, connect).await.unwrap();
+        let mut rest = all.into_iter();
+        let (socket, connected) = in_turn(&mut rest, limit, connect).await.unwrap();
         assert_eq!((socket, connected), (address(3), address(3)));
         assert_eq!(began.elapsed(), limit);
+        assert_eq!(rest.as_slice(), [address(4)]);
         assert_eq!(
-            in_turn(&all[..2], limit, connect).await.unwrap_err(),
+            in_turn(&mut all.into_iter().take(2), limit, connect)
+                .await
+                .unwrap_err(),
             "192.0.2.1:25: no answer within 30 s; 192.0.2.2:25: connection refused"
         );
     }
@@ -222,7 +266,7 @@ mod tests {
     /// A name with a thousand addresses does not keep us for hours.
     #[tokio::test]
     async fn only_the_first_addresses_count() {
-        let many = (0..200).map(address);
+        let many = [address(0)].into_iter().chain((0..200).map(address));
         let found = look_up("hop.example", ready(Ok(many))).await.unwrap();
         assert_eq!(found, (0..8).map(address).collect::<Vec<_>>());
     }

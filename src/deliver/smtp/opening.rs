@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Connection, Setup, Target, Tls,
-    dial::{DialFailure, dial},
+    dial::{DialFailure, Dialler},
     driver::{Driver, Pause},
     pieces::Pieces,
     stream::Stream,
@@ -60,34 +60,67 @@ impl Connection {
     /// Looks the host up, connects, encrypts and signs in, each as `setup` has it.
     ///
     /// Every step has a limit of its own, and the whole has one too. Addresses are tried in turn
-    /// until one takes the connection; what goes wrong behind that is the host's word.
+    /// (RFC 5321 §5.1) until one greets us as `setup` wants it. From the moment on when we may have
+    /// signed in, what goes wrong is the host's word: a wrong password is not shown eight times.
     ///
     /// # Errors
-    /// [`OpenFailure`] with a transient status; the connection is closed.
+    /// [`OpenFailure`] with a transient status; the connection is closed. Where several addresses
+    /// failed, it is what the last one said that said anything.
     pub async fn open(target: &Target, setup: &Setup) -> Result<Connection, Box<OpenFailure>> {
         let give_up = Instant::now() + setup.opening_limit;
-        let mut opening = Opening {
-            setup,
-            give_up,
-            link: Link {
-                host: target.host(),
-                address: None,
-                tls: None,
-            },
-        };
-        let (cause, status) = match timeout_at(give_up, dial(target, setup)).await {
+        match timeout_at(give_up, Dialler::new(target, setup)).await {
+            Ok(Ok(dialler)) => open_one_of(dialler, target, setup, give_up).await,
+            Ok(Err(failure)) => Err(Opening::new(target, setup, give_up).not_dialled(failure)),
+            Err(_) => Err(Opening::new(target, setup, give_up).too_late()),
+        }
+    }
+}
+
+/// Opens a connection to the first address that is as it should be.
+pub(super) async fn open_one_of(
+    mut dialler: Dialler<'_>,
+    target: &Target,
+    setup: &Setup,
+    give_up: Instant,
+) -> Result<Connection, Box<OpenFailure>> {
+    let mut heard = None;
+    loop {
+        let mut opening = Opening::new(target, setup, give_up);
+        let failure = match timeout_at(give_up, dialler.next(setup)).await {
             Ok(Ok((wire, address))) => {
                 opening.link.address = address;
-                return opening.greet(wire).await;
+                match opening.greet(wire).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(failure) if dialler.is_done() || !failure.is_before_sign_in(setup) => {
+                        return Err(failure);
+                    }
+                    Err(failure) => {
+                        heard = Some(failure);
+                        continue;
+                    }
+                }
             }
-            Ok(Err(DialFailure::Resolve(status))) => (OpenCause::Resolve, status),
-            Ok(Err(DialFailure::Connect(status))) => (OpenCause::Connect, status),
-            Err(_) => {
-                let text = format!("cannot connect to {} in time", opening.link.host);
-                (OpenCause::Connect, transient(4, 1, text))
-            }
+            Ok(Err(failure)) => opening.not_dialled(failure),
+            Err(_) => opening.too_late(),
         };
-        Err(opening.failed(cause, status))
+        return Err(heard.unwrap_or(failure));
+    }
+}
+
+impl OpenFailure {
+    /// Whether the host certainly saw no credentials of ours, so that it costs nothing to try
+    /// another address of it.
+    fn is_before_sign_in(&self, setup: &Setup) -> bool {
+        use client::Cause;
+        match &self.cause {
+            OpenCause::Resolve | OpenCause::Connect | OpenCause::Tls(_) => true,
+            OpenCause::Hop(Cause::Greeting | Cause::Hello | Cause::Tls) => true,
+            OpenCause::Hop(Cause::Ending | Cause::Lost | Cause::Timeout | Cause::Protocol) => {
+                setup.options.credentials.is_none()
+                    || self.shown.extensions == Extensions::default()
+            }
+            OpenCause::Hop(Cause::SignIn | Cause::Local) => false,
+        }
     }
 }
 
@@ -98,7 +131,32 @@ pub(super) struct Opening<'a> {
     pub link: Link,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    fn new(target: &Target, setup: &'a Setup, give_up: Instant) -> Self {
+        let link = Link {
+            host: target.host(),
+            address: None,
+            tls: None,
+        };
+        Opening {
+            setup,
+            give_up,
+            link,
+        }
+    }
+
+    fn not_dialled(self, failure: DialFailure) -> Box<OpenFailure> {
+        match failure {
+            DialFailure::Resolve(status) => self.failed(OpenCause::Resolve, status),
+            DialFailure::Connect(status) => self.failed(OpenCause::Connect, status),
+        }
+    }
+
+    fn too_late(self) -> Box<OpenFailure> {
+        let text = format!("cannot connect to {} in time", self.link.host);
+        self.failed(OpenCause::Connect, transient(4, 1, text))
+    }
+
     /// From a connected socket on.
     pub(super) async fn greet(
         mut self,

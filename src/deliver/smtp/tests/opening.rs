@@ -3,6 +3,7 @@
 use tokio::net::UnixListener;
 
 use super::{
+    super::{dial::Dialler, opening::open_one_of},
     scram::{decoded, scram},
     *,
 };
@@ -49,6 +50,104 @@ async fn a_host_is_found_by_its_name() {
     assert_eq!(&*connection.link().host, "localhost");
     assert_eq!(connection.link().address, Some(address));
     host.await.unwrap();
+}
+
+async fn open_at(addresses: &[SocketAddr], setup: &Setup) -> Result<Connection, Box<OpenFailure>> {
+    let target = Target::Tcp {
+        host: "hop.example".into(),
+        port: 25,
+    };
+    let dialler = Dialler::of("hop.example", addresses.to_vec());
+    let give_up = tokio::time::Instant::now() + setup.opening_limit;
+    open_one_of(dialler, &target, setup, give_up).await
+}
+
+const BEFORE_TLS: &str = "
+    S: 220 hop.example ESMTP
+    C: EHLO client.example
+    S: 250-hop.example
+    S: 250 STARTTLS
+    C: STARTTLS
+    S: 220 go
+";
+
+/// R5321-5.1: one bad machine behind a name is no reason to wait.
+#[tokio::test]
+async fn after_a_bad_greeting_the_next_address_is_tried() {
+    let (config, fingerprint) = secret();
+    let untrusted = secret().0;
+    for bad in [
+        "S: 554 5.3.2 not today",
+        "S: 220 hop.example ESMTP\nC: EHLO client.example",
+        BEFORE_TLS,
+    ] {
+        let (first, first_address) = listen().await;
+        let (second, second_address) = listen().await;
+        let (config, untrusted) = (config.clone(), untrusted.clone());
+        let host = tokio::spawn(async move {
+            let mut peer = accepted(&first).await;
+            peer.play(bad).await;
+            if bad == BEFORE_TLS {
+                drop(peer.secure(untrusted).await);
+            } else {
+                drop(peer);
+            }
+            let mut peer = accepted(&second).await;
+            peer.play(BEFORE_TLS).await;
+            let mut peer = peer.secure(config).await.unwrap();
+            peer.play("C: EHLO client.example\nS: 250 hop.example")
+                .await;
+        });
+        let addresses = [first_address, second_address];
+        let connection = open_at(&addresses, &starttls(fingerprint)).await.unwrap();
+        assert_eq!(connection.link().address, Some(second_address), "{bad}");
+        assert_eq!(&*connection.link().host, "hop.example");
+        host.await.unwrap();
+    }
+}
+
+/// What one address said is told, even where the one behind it is not there.
+#[tokio::test]
+async fn a_greeting_is_told_before_a_closed_port() {
+    let (listener, address) = listen().await;
+    let (closed, nowhere) = listen().await;
+    drop(closed);
+    let host = tokio::spawn(async move {
+        accepted(&listener).await.play("S: 421 4.3.2 busy").await;
+    });
+    let failure = open_at(&[address, nowhere], &plain()).await.err().unwrap();
+    assert_eq!(failure.link.address, Some(address));
+    assert!(failure.status.to_string().contains("421 4.3.2 busy"));
+    host.await.unwrap();
+}
+
+/// A password is shown to one address, whatever becomes of it.
+#[tokio::test]
+async fn a_refused_password_is_not_tried_at_other_addresses() {
+    let (config, fingerprint) = secret();
+    for answer in ["S: 535 5.7.8 no", "S: 421 4.7.0 go away", ""] {
+        let (first, first_address) = listen().await;
+        let (second, second_address) = listen().await;
+        let config = config.clone();
+        let host = tokio::spawn(async move {
+            let mut peer = accepted(&first).await.secure(config).await.unwrap();
+            let hello = "
+                S: 220 hop.example ESMTP
+                C: EHLO client.example
+                S: 250-hop.example
+                S: 250 AUTH PLAIN
+                C: AUTH PLAIN AGFsaWNlAHR1bGlwcy1hbmQtNC1vbmlvbnM=
+            ";
+            peer.play(&format!("{hello}{answer}")).await;
+        });
+        let setup = with_credentials(implicit(fingerprint));
+        let addresses = [first_address, second_address];
+        let failure = open_at(&addresses, &setup).await.err().unwrap();
+        assert_eq!(failure.link.address, Some(first_address), "{answer}");
+        host.await.unwrap();
+        let other = tokio::time::timeout(std::time::Duration::ZERO, second.accept()).await;
+        assert!(other.is_err(), "{answer}");
+    }
 }
 
 /// The farewell is a close_notify: the host sees an end, not a cut (R8314-3c).
