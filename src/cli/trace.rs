@@ -185,6 +185,7 @@ fn secured(tls: &StoredTls) -> String {
         Some(Proof::WebPki) => "identity proved by WebPKI",
         Some(Proof::GivenCa) => "identity proved by the authority given",
         Some(Proof::Pin) => "identity proved by the fingerprint given",
+        Some(Proof::DaneEe | Proof::DaneTa) => "identity proved by DANE",
         None => &tls.proof,
     };
     let (version, suite) = (&tls.version, &tls.suite);

@@ -15,11 +15,23 @@ pub enum Proof {
     GivenCa,
     /// Its certificate is one that the operator gave by its SHA-256 fingerprint.
     Pin,
+    /// A TLSA record that DNSSEC vouches for names its certificate or key (DANE-EE, RFC 7672 §3.1.1).
+    DaneEe,
+    /// A TLSA record that DNSSEC vouches for names an authority behind its certificate, which names
+    /// the host (DANE-TA, RFC 7672 §3.1.2).
+    DaneTa,
 }
 
 impl Proof {
     /// Every way.
-    pub const ALL: [Proof; 4] = [Proof::None, Proof::WebPki, Proof::GivenCa, Proof::Pin];
+    pub const ALL: [Proof; 6] = [
+        Proof::None,
+        Proof::WebPki,
+        Proof::GivenCa,
+        Proof::Pin,
+        Proof::DaneEe,
+        Proof::DaneTa,
+    ];
 
     /// The word for it in logs, traces and rows.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +40,8 @@ impl Proof {
             Proof::WebPki => "webpki",
             Proof::GivenCa => "ca",
             Proof::Pin => "pin",
+            Proof::DaneEe => "dane-ee",
+            Proof::DaneTa => "dane-ta",
         }
     }
 

@@ -8,15 +8,19 @@ mod identity;
 mod link;
 mod moment;
 mod outcome;
+mod protection;
 mod queue_id;
 mod tls_facts;
+mod tlsa;
 
 pub use identity::{AccountId, Identity};
 pub use link::{Link, LinkTls, Proof};
 pub use moment::Moment;
 pub use outcome::{Outcome, Reporting, Status, Voice};
+pub use protection::{Level, Protection, TlsWish};
 pub use queue_id::{QueueId, QueueIdError};
 pub use tls_facts::{TlsFacts, TlsVersion};
+pub use tlsa::Tlsa;
 
 use crate::smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath};
 

@@ -73,6 +73,8 @@ fn proof(proof: Proof) -> &'static str {
         Proof::WebPki => "an authority of this system vouches for its name",
         Proof::GivenCa => "an authority of the route vouches for its name",
         Proof::Pin => "the certificate is pinned",
+        Proof::DaneEe => "a TLSA record names its certificate or key (DANE-EE)",
+        Proof::DaneTa => "a TLSA record names the authority that vouches for it (DANE-TA)",
     }
 }
 

@@ -283,7 +283,9 @@ fn after(wait: Duration) -> Instant {
 fn channel_of(facts: &LinkTls) -> Channel {
     match facts.proof {
         Proof::None => Channel::Unproved,
-        Proof::WebPki | Proof::GivenCa | Proof::Pin => Channel::Proved,
+        Proof::WebPki | Proof::GivenCa | Proof::Pin | Proof::DaneEe | Proof::DaneTa => {
+            Channel::Proved
+        }
     }
 }
 
