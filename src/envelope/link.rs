@@ -51,6 +51,38 @@ impl Proof {
     }
 }
 
+/// What vouches for a host's being a mail host of the recipient's domain.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum MxProof {
+    /// Nothing: the MX record could have been forged.
+    None,
+    /// DNSSEC vouches for the MX record (RFC 7672 §2.2.1).
+    Dnssec,
+    /// The domain's MTA-STS policy names the host (RFC 8461 §4.1).
+    Sts,
+}
+
+impl MxProof {
+    /// Every way.
+    pub const ALL: [MxProof; 3] = [MxProof::None, MxProof::Dnssec, MxProof::Sts];
+
+    /// The word for it in logs, traces and rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MxProof::None => "none",
+            MxProof::Dnssec => "dnssec",
+            MxProof::Sts => "mta-sts",
+        }
+    }
+
+    /// Reads [`MxProof::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        MxProof::ALL
+            .into_iter()
+            .find(|proof| proof.as_str() == word)
+    }
+}
+
 /// How a link to a next hop was encrypted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkTls {
@@ -85,5 +117,8 @@ mod tests {
             assert_eq!(Proof::parse(proof.as_str()), Some(proof));
         }
         assert_eq!(Proof::parse("dane"), None);
+        for proof in MxProof::ALL {
+            assert_eq!(MxProof::parse(proof.as_str()), Some(proof));
+        }
     }
 }

@@ -14,7 +14,7 @@ mod tls_facts;
 mod tlsa;
 
 pub use identity::{AccountId, Identity};
-pub use link::{Link, LinkTls, Proof};
+pub use link::{Link, LinkTls, MxProof, Proof};
 pub use moment::Moment;
 pub use outcome::{Outcome, Reporting, Status, Voice};
 pub use protection::{Level, Protection, TlsWish};

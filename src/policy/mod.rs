@@ -1,5 +1,6 @@
 //! Decisions, as pure functions and tables: who may send as whom, how often one may guess, which
-//! way mail goes, when it is tried again, and what a client hears of a refusal.
+//! way mail goes, how well it must be protected, when it is tried again, and what a client hears of a
+//! refusal.
 //!
 //! No I/O, no clock, no randomness, no logging: whoever asks brings time and random octets, and
 //! writes down what came of it.
@@ -7,5 +8,6 @@
 pub mod content;
 pub mod retry;
 pub mod routes;
+pub mod security;
 pub mod sending;
 pub mod throttle;

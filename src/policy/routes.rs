@@ -10,6 +10,7 @@ mod table;
 mod transport;
 mod turn;
 
+pub(super) use self::domains::key as domain_key;
 pub use self::{
     domains::DomainPattern,
     maildir_path::{TemplateError, check_template, maildir_path},

@@ -48,7 +48,7 @@ impl fmt::Display for DomainPattern {
 }
 
 /// The one form in which recipient domains are compared: canonical, an address in one spelling.
-pub(super) fn key(domain: &Domain) -> String {
+pub(in crate::policy) fn key(domain: &Domain) -> String {
     match domain.literal() {
         Some(address) => format!("[{address}]"),
         None => domain.canonical(),
