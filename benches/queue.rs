@@ -69,6 +69,7 @@ async fn fill(store: &Store, incarnation: Incarnation, numbers: std::ops::Range<
                 smtputf8: false,
                 ret: None,
                 envelope_id: None,
+                protection: Default::default(),
             };
             batch.message(&MessageRow {
                 number: i64::try_from(n + 1).expect("a number"),

@@ -17,11 +17,13 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use gatepost::{
     client::Timeouts,
     deliver::{self, Deliver, hop},
+    dns::Dns,
     envelope::{BodyType, Envelope, QueueId},
     policy::routes::{
         DomainPattern, Encryption, Hop, Host, Place, Route, RouteTable, Transport, Trust,
     },
     queue::{self, Queue},
+    reach::Reach,
     smtp::{Domain, Mailbox, ReversePath},
     spool::{Fresh, NewMessage, Options, Spool},
     store::Store,
@@ -157,6 +159,7 @@ fn message(body: gatepost::spool::Body) -> NewMessage {
             smtputf8: false,
             ret: None,
             envelope_id: None,
+            protection: Default::default(),
         },
         header: HEADER.to_vec(),
         body,
@@ -195,7 +198,7 @@ fn start(
             idle: Duration::from_secs(15),
         }),
     };
-    let deliver = Deliver::new(deliver::Options {
+    let deliver = deliver::Options {
         hostname: hostname.to_string(),
         maildir_writers: 1,
         hops: hop::Options {
@@ -205,8 +208,11 @@ fn start(
             timeouts: Timeouts::default(),
             waits: hop::Waits::default(),
             scratch: certificates.join("scratch"),
+            own_ports: Arc::default(),
         },
-    });
+        levels: Default::default(),
+    };
+    let deliver = Deliver::new(deliver, Reach::new(Dns::new(Default::default()), None));
     let options = queue::Options {
         routes: RouteTable::new(vec![route]).expect("a route"),
         attempts: way.connections,

@@ -105,6 +105,7 @@ async fn one(spool: &Spool) {
             smtputf8: false,
             ret: None,
             envelope_id: None,
+            protection: Default::default(),
         },
         header: b"Subject: bench\r\nFrom: alice@example.org\r\n\r\n".repeat(8),
         body: body.finish().await.expect("a body"),

@@ -155,6 +155,7 @@ async fn submit(spool: Arc<Spool>, messages: usize) {
                 smtputf8: false,
                 ret: None,
                 envelope_id: None,
+                protection: Default::default(),
             },
             header: b"Subject: bench\r\nFrom: user1@example.org\r\n\r\n".to_vec(),
             body: body.finish().await.expect("a body"),

@@ -177,7 +177,7 @@ fn answer(found: &Found<'_>, recipient: &Mailbox, origin: &Origin<'_>) -> Answer
             let user = credential.map_or("nobody", |it| &it.name);
             lines.push(("signs in as", user.to_owned()));
         }
-        Transport::Discard => {}
+        Transport::Mx(_) | Transport::Discard => {}
     }
     if route.transport.recipients() == LocalRecipients::Accounts {
         let text = "addresses of accounts; others are refused at RCPT";
@@ -301,6 +301,7 @@ fn way(transport: &Transport) -> String {
             .map(|host| host.place.to_string())
             .collect::<Vec<_>>()
             .join(" "),
+        Transport::Mx(_) => "mail hosts of the domain".to_owned(),
         Transport::Discard => "-".to_owned(),
     }
 }
@@ -320,7 +321,7 @@ fn object(route: &Route) -> Value {
             object["trust"] = trust_object(&hop.trust);
             object["sign_ins"] = hop.credentials.iter().map(sign_in).collect();
         }
-        Transport::Discard => {}
+        Transport::Mx(_) | Transport::Discard => {}
     }
     object
 }

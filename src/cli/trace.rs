@@ -246,6 +246,8 @@ mod tests {
                 fingerprint: "0123456789abcdef".repeat(4),
                 proof: "webpki".into(),
             }),
+            mx_proof: None,
+            requiretls: None,
             started_at: at(second),
             ended_at: at(second + 1),
             outcome: outcome.into(),

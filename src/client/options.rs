@@ -28,7 +28,7 @@ pub enum Channel {
 }
 
 /// What the channel must be before any credential or message travels.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Security {
     /// Encrypted and proved; STARTTLS where the connection begins in the clear.
     #[default]

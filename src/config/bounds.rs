@@ -39,6 +39,8 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
             4096,
         ),
         ("spool.inline", config.spool.inline.0, 0, 16 << 20),
+        ("dns.entries", config.dns.entries as u64, 100, 10_000_000),
+        ("mta_sts.port", config.mta_sts.port.into(), 1, 65_535),
     ];
     for (key, value, least, most) in numbers {
         if value < least || value > most {
@@ -74,10 +76,23 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         ("delivery.back_off", d.back_off),
         ("delivery.back_off_longest", d.back_off_longest),
         ("queue.delay_notice_again", q.delay_notice_again),
+        ("security.notice", config.security.notice),
+        ("dns.timeout", config.dns.timeout),
+        ("mta_sts.timeout", config.mta_sts.timeout),
+        (
+            "security.give_up_strict_after",
+            config.security.give_up_strict_after,
+        ),
+        ("security.give_up_after", config.security.give_up_after),
     ] {
         if value.0 < second {
             complain(wrong, key, format!("{value} is too short, the least is 1s"));
         }
+    }
+    let forecast = config.security.forecast;
+    if forecast.0 > Duration::from_secs(60) {
+        // Clients wait for an answer to RCPT, though not for ever.
+        complain(wrong, "security.forecast", "is too long, the most is 60s");
     }
     if q.retry_longest.0 > spool::LONGEST_RETRY {
         complain(wrong, "queue.retry_longest", "is too long, the most is 24h");

@@ -3,7 +3,9 @@
 use super::schema::Config;
 
 /// Keys, or whole tables, that are read at the start only; each one's own description says so.
-const FIXED: [&str; 6] = ["data_dir", "user", "node", "spool", "log", "http"];
+const FIXED: [&str; 7] = [
+    "data_dir", "user", "node", "spool", "mta_sts", "log", "http",
+];
 
 /// The keys whose values differ, with their tables, in alphabetical order.
 pub fn differences(old: &Config, new: &Config) -> Vec<String> {
@@ -72,6 +74,7 @@ mod tests {
         for entry in Config::default().entries() {
             let table = match entry.key {
                 "spool" => super::super::schema::Spool::DOC,
+                "mta_sts" => super::super::schema::MtaSts::DOC,
                 "log" => super::super::schema::Log::DOC,
                 "http" => super::super::schema::Http::DOC,
                 _ => entry.doc,

@@ -30,10 +30,11 @@ pub(super) fn sample() -> Config {
 }
 
 /// Routes that the example shows without having them, each with what it is good for.
-pub(super) fn offers() -> [(&'static str, Route); 2] {
+pub(super) fn offers() -> [(&'static str, Route); 3] {
     let smarthost = Route {
         name: "smarthost".into(),
         domains: vec!["*".into()],
+        senders: vec!["office.example".into(), "shop.example".into()],
         transport: "relay".into(),
         hosts: vec![RouteHost::Plain("smtp.provider.example:465".into())],
         tls: Some(RouteTls::Implicit),
@@ -54,9 +55,21 @@ pub(super) fn offers() -> [(&'static str, Route); 2] {
         hosts: vec![RouteHost::Plain("unix:/run/dovecot/lmtp".into())],
         ..Route::default()
     };
+    let mail_hosts = Route {
+        name: "mx".into(),
+        domains: vec!["*".into()],
+        transport: "mx".into(),
+        ..Route::default()
+    };
     [
         (
-            "A smarthost for all other mail. Take the \"#\" from the lines without a space behind it.",
+            "Straight to the mail hosts of all other domains. Take the \"#\" from the lines without a space \
+             behind it.",
+            mail_hosts,
+        ),
+        (
+            "A smarthost, here for the mail of some of our domains. Without senders it takes everybody's, and \
+             the route above has to go.",
             smarthost,
         ),
         ("Mailboxes that another program keeps.", dovecot),
@@ -87,6 +100,9 @@ pub fn example() -> String {
     table(&mut text, "[intake]", &sample.intake);
     table(&mut text, "[queue]", &sample.queue);
     table(&mut text, "[delivery]", &sample.delivery);
+    table(&mut text, "[dns]", &sample.dns);
+    table(&mut text, "[mta_sts]", &sample.mta_sts);
+    table(&mut text, "[security]", &sample.security);
     table(&mut text, "[spool]", &sample.spool);
     table(&mut text, "[log]", &sample.log);
     table(&mut text, "[http]", &sample.http);

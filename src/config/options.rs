@@ -3,22 +3,29 @@
 use std::{
     collections::HashMap,
     path::{Component, Path},
+    sync::Arc,
+    time::Duration,
 };
 
 use super::{
     bounds::bounds,
     passwords::Passwords,
     routes::routes,
-    schema::{BareNewline, Config, LongLines, ThrottleLimit},
+    schema::{BareNewline, Config, LongLines, SecurityLevel, ThrottleLimit},
 };
 use crate::{
-    accounts, client, deliver, intake, listener,
+    accounts, client, deliver, dns,
+    envelope::Level,
+    intake, listener,
     policy::{
-        retry::{Notices, Schedule},
+        retry::{Notices, Schedule, Unprotected},
         routes::{DomainPattern, Origin, RouteTable, Transport},
+        security::Levels,
         throttle,
     },
-    queue, session,
+    queue,
+    reach::sts,
+    session,
     smtp::{Domain, Mailbox},
     spool, tls,
 };
@@ -49,6 +56,21 @@ pub struct Options {
     pub queue: queue::Options,
     /// Transports.
     pub deliver: deliver::Options,
+    /// The DNS.
+    pub dns: dns::Options,
+    /// MTA-STS policies.
+    pub sts: sts::Options,
+    /// What is found out at RCPT.
+    pub forecast: Forecast,
+}
+
+/// What is found out of recipients' domains while a client waits for the answer to RCPT.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// What the operator asks of hand-offs.
+    pub levels: Levels,
+    /// How long the answer may wait; zero for not at all.
+    pub within: Duration,
 }
 
 /// Keys, and what is wrong with each.
@@ -65,6 +87,8 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
     let proxies = networks("listeners.proxy", &config.listeners.proxy, &mut wrong);
     let pairs = pairs(config, &mut wrong);
     let accounts = accounts(config, &mut wrong);
+    let levels = levels(config, &mut wrong);
+    let own_ports = endpoints.iter().map(|it| it.address.port()).collect();
     let (Some(hostname), Some(routes), Some(postmaster), true) =
         (hostname, routes, postmaster, wrong.is_empty())
     else {
@@ -144,6 +168,12 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
                 first: config.queue.delay_notice.0,
                 every: config.queue.delay_notice_again.0,
             },
+            unprotected: Unprotected {
+                notice: config.security.notice.0,
+                give_up_strict: config.security.give_up_strict_after.0,
+                give_up: config.security.give_up_after.0,
+                ..Unprotected::default()
+            },
             hostname: hostname.clone(),
             attempts: config.queue.attempts,
             attempts_per_hop: config.queue.attempts_per_route,
@@ -154,13 +184,58 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
         deliver: deliver::Options {
             hostname: hostname.as_str().to_owned(),
             maildir_writers: config.queue.attempts,
-            hops: hops(config, &hostname),
+            hops: hops(config, &hostname, own_ports),
+            levels: levels.clone(),
+        },
+        dns: dns::Options {
+            servers: config.dns.servers.iter().map(|it| it.0).collect(),
+            trusted: config.dns.trusted.clone(),
+            timeout: config.dns.timeout.0,
+            entries: config.dns.entries,
+            ..dns::Options::default()
+        },
+        sts: sts::Options {
+            enabled: config.mta_sts.enabled,
+            timeout: config.mta_sts.timeout.0,
+            port: config.mta_sts.port,
+            authorities: (!config.mta_sts.ca.as_os_str().is_empty())
+                .then(|| config.mta_sts.ca.clone()),
+            ..sts::Options::default()
+        },
+        forecast: Forecast {
+            levels,
+            within: config.security.forecast.0,
         },
     })
 }
 
+/// What is asked of hand-offs to mail hosts.
+fn levels(config: &Config, wrong: &mut Wrong) -> Levels {
+    let security = &config.security;
+    let mut domains = Vec::new();
+    for (key, listed, level) in [
+        ("security.verified", &security.verified, Level::Verified),
+        ("security.encrypted", &security.encrypted, Level::Encrypted),
+    ] {
+        for (n, text) in listed.iter().enumerate() {
+            match DomainPattern::parse(text) {
+                Ok(pattern) => domains.push((pattern, level)),
+                Err(error) => {
+                    complain(wrong, &format!("{key}.{n}"), format!("\"{text}\": {error}"))
+                }
+            }
+        }
+    }
+    let site = match security.level {
+        SecurityLevel::Opportunistic => Level::Opportunistic,
+        SecurityLevel::Encrypted => Level::Encrypted,
+        SecurityLevel::Verified => Level::Verified,
+    };
+    Levels::new(site, domains)
+}
+
 /// How hosts of next hops are spoken to.
-fn hops(config: &Config, hostname: &Domain) -> deliver::hop::Options {
+fn hops(config: &Config, hostname: &Domain, own_ports: Arc<[u16]>) -> deliver::hop::Options {
     let delivery = &config.delivery;
     let command = delivery.command.0;
     deliver::hop::Options {
@@ -185,6 +260,7 @@ fn hops(config: &Config, hostname: &Domain) -> deliver::hop::Options {
             longest: delivery.back_off_longest.0,
         },
         scratch: config.data_dir.join("spool").join("scratch"),
+        own_ports,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod hop;
 mod hosts;
+mod mx;
 mod origins;
 mod sign_in;
 mod trust;
@@ -20,7 +21,7 @@ use crate::policy::routes::{self, DomainPattern, LocalRecipients, RouteTable, Tr
 pub(super) use sign_in::password_files;
 
 /// Ways for mail to go.
-const TRANSPORTS: [&str; 4] = ["maildir", "lmtp", "relay", "discard"];
+const TRANSPORTS: [&str; 5] = ["maildir", "lmtp", "relay", "mx", "discard"];
 /// Keys that every route may have.
 const COMMON: &[&str] = &["name", "domains", "senders", "accounts", "transport"];
 /// Keys of a next hop.
@@ -37,11 +38,23 @@ const HOP: &[&str] = &[
     "idle",
 ];
 
+/// Keys of a route to mail hosts.
+const MX: &[&str] = &[
+    "ca",
+    "connections",
+    "messages_per_connection",
+    "idle",
+    "addresses",
+    "source",
+    "port",
+];
+
 /// Whether `key` means something to a route of this transport.
 pub(super) fn fits(transport: &str, key: &str) -> bool {
     let own: &[&str] = match transport {
         "maildir" => &["path", "recipients"],
         "lmtp" => &["recipients"],
+        "mx" => MX,
         _ => &[],
     };
     let of_hop = matches!(transport, "lmtp" | "relay");
@@ -121,13 +134,10 @@ fn route(
             complaints,
         )?),
         "discard" => Transport::Discard,
-        "mx" => {
-            complaints.about("transport", "\"mx\" comes with a later version");
-            return None;
-        }
+        "mx" => Transport::Mx(mx::mx(written, complaints)),
         name => {
             let text = format!(
-                "\"{name}\" is unknown; here there are \"maildir\", \"lmtp\", \"relay\" and \
+                "\"{name}\" is unknown; here there are \"maildir\", \"lmtp\", \"relay\", \"mx\" and \
                  \"discard\""
             );
             complaints.about("transport", text);

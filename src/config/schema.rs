@@ -2,16 +2,22 @@
 
 mod routes;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     fields::table,
-    units::{Octets, Span},
+    units::{Octets, Resolver, Span},
 };
 
-pub use routes::{HostTable, Recipients, Route, RouteCredential, RouteHost, RouteTls};
+pub use routes::{
+    HostTable, Recipients, Route, RouteAddresses, RouteCredential, RouteHost, RouteTls,
+};
 
 const fn seconds(n: u64) -> Span {
     Span(Duration::from_secs(n))
@@ -35,6 +41,18 @@ pub enum LongLines {
     Encode,
     /// The message is refused.
     Refuse,
+}
+
+/// How well mail is protected on its way out.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityLevel {
+    /// TLS where it is offered.
+    Opportunistic,
+    /// TLS always.
+    Encrypted,
+    /// TLS with a host that proves to be the right one.
+    Verified,
 }
 
 /// How log lines are written.
@@ -83,6 +101,12 @@ table! {
         queue: Queue = Queue::default(),
         /// Conversations with other servers.
         delivery: Delivery = Delivery::default(),
+        /// Look-ups in the DNS.
+        dns: Dns = Dns::default(),
+        /// Policies that other domains publish.
+        mta_sts: MtaSts = MtaSts::default(),
+        /// What mail to other servers must be protected by.
+        security: Security = Security::default(),
         /// Custody.
         spool: Spool = Spool::default(),
         /// Logging.
@@ -278,6 +302,64 @@ table! {
         back_off: Span = seconds(30),
         /// The most that this grows to.
         back_off_longest: Span = seconds(600),
+    }
+}
+
+table! {
+    /// Look-ups in the DNS, for routes of the transport "mx". DANE and verified delivery need a
+    /// resolver that validates DNSSEC and is on this machine, such as unbound.
+    Dns {
+        /// Resolvers, "127.0.0.1" or "[::1]:5353"; empty: those of /etc/resolv.conf.
+        servers: Vec<Resolver> = Vec::new(),
+        /// Resolvers on other machines whose word on DNSSEC is believed. Whoever is on the way to one
+        /// of them can forge it.
+        trusted: Vec<IpAddr> = Vec::new(),
+        /// For one resolver to answer one question.
+        timeout: Span = seconds(5),
+        /// Answers that are remembered at most.
+        entries: usize = 10_000,
+    }
+}
+
+table! {
+    /// MTA-STS policies of recipients' domains (RFC 8461), for routes of the transport "mx". Needs a
+    /// restart to change.
+    MtaSts {
+        /// Look for policies, and obey them.
+        enabled: bool = true,
+        /// For a policy to be fetched.
+        timeout: Span = seconds(60),
+        /// The port of policy hosts; another one is for laboratories.
+        port: u16 = 443,
+        /// PEM file of authorities to trust beside those of the system, for laboratories.
+        ca: PathBuf = PathBuf::new(),
+    }
+}
+
+table! {
+    /// How well mail is protected on its way to the mail hosts of recipients' domains (routes of the
+    /// transport "mx"). Of the levels that apply, the site's, the domain's, the account's and the
+    /// message's own, the strictest counts. docs/security-of-delivery.md tells what each one means.
+    Security {
+        /// The site's level: "encrypted" (TLS always, and the host must prove itself wherever its
+        /// domain publishes DANE or an enforced MTA-STS policy), "verified" (the host must prove
+        /// itself always), or "opportunistic" (TLS only where it is offered).
+        level: SecurityLevel = SecurityLevel::Encrypted,
+        /// Recipient domains whose mail must be verified: "bank.example", or "*.bank.example" for
+        /// every domain below it.
+        verified: Vec<String> = Vec::new(),
+        /// Recipient domains whose mail must be encrypted where the site's level asks for less.
+        encrypted: Vec<String> = Vec::new(),
+        /// How long RCPT waits to find out whether the domain can take the message at all; what is
+        /// not known by then is found out later. "0s": RCPT asks nobody.
+        forecast: Span = seconds(2),
+        /// Time after which the sender of mail that waits for a protected host is told; sooner where
+        /// several hosts were found unprotected.
+        notice: Span = seconds(900),
+        /// Time after which such mail is given up where it must be verified.
+        give_up_strict_after: Span = seconds(86_400),
+        /// The same for other mail.
+        give_up_after: Span = seconds(3 * 86_400),
     }
 }
 

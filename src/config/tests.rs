@@ -48,7 +48,7 @@ fn the_examples_of_the_documentation_are_good() {
     let boxes =
         "[[routes]]\nname = \"boxes\"\ndomains = [\"boxes.example\"]\npath = \"/m/{local}\"";
     for (page, text, count) in [
-        ("routes.md", include_str!("../../docs/routes.md"), 11),
+        ("routes.md", include_str!("../../docs/routes.md"), 12),
         ("README.md", include_str!("../../README.md"), 1),
     ] {
         let blocks = fenced(text);
@@ -102,6 +102,9 @@ fn every_key_is_in_the_example() {
         Throttle::KEYS,
         Intake::KEYS,
         Queue::KEYS,
+        schema::Dns::KEYS,
+        schema::MtaSts::KEYS,
+        schema::Security::KEYS,
         Spool::KEYS,
         Log::KEYS,
         Http::KEYS,
@@ -229,11 +232,36 @@ fn mistakes_are_explained_with_their_place() {
             "1s",
         ),
         (
-            "[[routes]]\nname = \"b\"\ndomains = [\"*\"]\ntransport = \"mx\"\n",
-            12,
-            "routes.1.transport",
-            "later version",
+            "[[routes]]\nname = \"b\"\ndomains = [\"*\"]\ntransport = \"mx\"\nhosts = [\"a:25\"]\n",
+            13,
+            "routes.1.hosts",
+            "means nothing",
         ),
+        (
+            "[dns]\nservers = [\"localhost\"]\n",
+            10,
+            "dns.servers",
+            "no resolver",
+        ),
+        (
+            "[security]\nverified = [\"bank.example\", \"*.*.example\"]\n",
+            10,
+            "security.verified.1",
+            "*.*.example",
+        ),
+        (
+            "[security]\nlevel = \"secure\"\n",
+            10,
+            "security.level",
+            "verified",
+        ),
+        (
+            "[security]\nforecast = \"2m\"\n",
+            10,
+            "security.forecast",
+            "60s",
+        ),
+        ("[mta_sts]\nport = 0\n", 10, "mta_sts.port", "from 1"),
         (
             "[[routes]]\nname = \"b\"\ndomains = [\"EXAMPLE.org\"]\npath = \"/m/{local}\"\n",
             9,

@@ -1,6 +1,11 @@
 //! Sizes and times as people write them.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -11,6 +16,53 @@ pub struct Octets(pub u64);
 /// A length of time: a text such as `"5m"` or `"1h 30m"`, in whole seconds or milliseconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Span(pub Duration);
+
+/// A resolver: an address such as `"127.0.0.1"`, or one with a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Resolver(pub SocketAddr);
+
+/// The port where resolvers listen.
+const DNS_PORT: u16 = 53;
+
+impl FromStr for Resolver {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        if let Ok(address) = bare.unwrap_or(text).parse::<IpAddr>() {
+            return Ok(Resolver(SocketAddr::new(address, DNS_PORT)));
+        }
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(Resolver(address)),
+            Ok(_) | Err(_) => Err(format!(
+                "\"{text}\" is no resolver: write an address such as \"127.0.0.1\", \"::1\" or \
+                 \"[::1]:5353\""
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.port() {
+            DNS_PORT => write!(f, "{}", self.0.ip()),
+            _ => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl Serialize for Resolver {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Resolver {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
 
 const SIZES: [(&str, u64); 8] = [
     ("gib", 1 << 30),
@@ -230,6 +282,30 @@ mod tests {
             [0, 1, 1_000, 90_000, 3_600_000, 432_000_000].map(|n| Span(Duration::from_millis(n)))
         {
             assert_eq!(span.to_string().parse(), Ok(span));
+        }
+    }
+
+    #[test]
+    fn a_resolver_is_an_address_with_or_without_a_port() {
+        for (text, address, shown) in [
+            ("127.0.0.1", "127.0.0.1:53", "127.0.0.1"),
+            ("::1", "[::1]:53", "::1"),
+            ("[::1]", "[::1]:53", "::1"),
+            ("[::1]:5353", "[::1]:5353", "[::1]:5353"),
+            ("127.0.0.1:5353", "127.0.0.1:5353", "127.0.0.1:5353"),
+        ] {
+            let resolver: Resolver = text.parse().unwrap();
+            assert_eq!(resolver.0.to_string(), address);
+            assert_eq!(resolver.to_string(), shown);
+        }
+        for text in [
+            "",
+            "localhost",
+            "dns.example:53",
+            "127.0.0.1:0",
+            "[127.0.0.1",
+        ] {
+            assert!(text.parse::<Resolver>().is_err(), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod hop;
 mod maildir;
+mod mx;
 pub mod smtp;
 
 use std::{
@@ -18,9 +19,13 @@ use arc_swap::ArcSwap;
 
 use crate::{
     client::Protocol,
-    envelope::{BodyType, Link, Outcome, QueueId, Status},
-    policy::routes::{Route, Transport},
-    smtp::{EnhancedCode, EnvelopeId, Return, ReversePath},
+    envelope::{BodyType, Link, Outcome, Protection, QueueId, Status},
+    policy::{
+        routes::{Route, Transport},
+        security::{Levels, Requirement},
+    },
+    reach::Reach,
+    smtp::{Domain, EnhancedCode, EnvelopeId, Return, ReversePath},
     spool::{Content, DueRecipient, Try},
 };
 
@@ -36,6 +41,8 @@ pub struct Options {
     pub maildir_writers: usize,
     /// How hosts of other next hops are spoken to.
     pub hops: hop::Options,
+    /// What the operator asks of hand-offs to mail hosts.
+    pub levels: Levels,
 }
 
 /// One message on its way to one next hop.
@@ -53,6 +60,8 @@ pub struct Attempt {
     pub ret: Option<Return>,
     /// ENVID (RFC 3461 §4.4).
     pub envelope_id: Option<EnvelopeId>,
+    /// What its hand-offs must be protected by.
+    pub protection: Protection,
     /// When custody was taken.
     pub received_at: SystemTime,
     /// What to hand over.
@@ -83,6 +92,17 @@ pub struct RecipientResult {
     pub outcome: Outcome,
     /// By which link; none where nobody was spoken to.
     pub link: Option<Arc<Link>>,
+    /// Set where it was deferred, or failed, for want of protection.
+    pub unprotected: Option<Unprotected>,
+}
+
+/// What was asked of hosts that did not live up to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unprotected {
+    /// What the hand-off required; none where the route alone says so.
+    pub required: Option<Requirement>,
+    /// How many hosts fell short in this attempt.
+    pub hosts: u32,
 }
 
 /// Whether a next hop answers.
@@ -103,6 +123,7 @@ impl Attempted {
             Some(RecipientResult {
                 outcome,
                 link: None,
+                unprotected: None,
             })
         });
         Attempted {
@@ -126,17 +147,21 @@ impl Attempted {
 pub struct Deliver {
     maildir: Arc<ArcSwap<maildir::Maildirs>>,
     hops: Arc<ArcSwap<hop::Hops>>,
+    levels: Arc<ArcSwap<Levels>>,
+    reach: Reach,
 }
 
 impl Deliver {
-    /// Transports set up so.
-    pub fn new(options: Options) -> Self {
+    /// Transports set up so; `reach` knows what recipients' domains publish.
+    pub fn new(options: Options, reach: Reach) -> Self {
         Deliver {
             maildir: Arc::new(ArcSwap::from_pointee(maildir::Maildirs::new(
                 &options.hostname,
                 options.maildir_writers,
             ))),
             hops: Arc::new(ArcSwap::from_pointee(hop::Hops::new(options.hops))),
+            levels: Arc::new(ArcSwap::from_pointee(options.levels)),
+            reach,
         }
     }
 
@@ -147,6 +172,7 @@ impl Deliver {
     pub fn reload(&self, options: Options) {
         let maildir = maildir::Maildirs::new(&options.hostname, options.maildir_writers);
         self.maildir.store(Arc::new(maildir));
+        self.levels.store(Arc::new(options.levels));
         let before = self.hops.swap(Arc::new(hop::Hops::new(options.hops)));
         tokio::spawn(async move { before.close().await });
     }
@@ -164,6 +190,18 @@ impl Deliver {
     /// Ends connections that wait for mail, politely.
     pub async fn close(&self) {
         self.hops.load_full().close().await;
+    }
+
+    /// By which hosts a domain is served on a route to mail hosts: a name that domains with the same
+    /// hosts share; nothing on other routes, and where it is not known.
+    ///
+    /// Waits for the DNS as long as its options have it.
+    pub async fn site(&self, route: &Route, domain: &Domain) -> Option<Box<str>> {
+        let Transport::Mx(_) = route.transport else {
+            return None;
+        };
+        let hosts = self.reach.hosts(domain).await.ok()?;
+        Some(hosts.site().into())
     }
 
     /// Makes one attempt; the outcomes stand in the order of the recipients.
@@ -188,6 +226,10 @@ impl Deliver {
             Transport::Relay(hop) => {
                 let hops = self.hops.load_full();
                 hops.attempt(hop, Protocol::Smtp, &attempt).await
+            }
+            Transport::Mx(mx) => {
+                let (hops, levels) = (self.hops.load_full(), self.levels.load_full());
+                mx::attempt(&hops, &self.reach, &levels, mx, &attempt).await
             }
         }
     }

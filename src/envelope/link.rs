@@ -105,6 +105,10 @@ pub struct Link {
     pub address: Option<SocketAddr>,
     /// How it was encrypted, where it was.
     pub tls: Option<LinkTls>,
+    /// For a mail host of the recipient's domain: what vouches for its being one.
+    pub mx: Option<MxProof>,
+    /// For a message that asks for it: whether REQUIRETLS was passed on (RFC 8689 §4.2.1).
+    pub requiretls: Option<bool>,
 }
 
 #[cfg(test)]

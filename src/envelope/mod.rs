@@ -71,4 +71,6 @@ pub struct Envelope {
     pub ret: Option<Return>,
     /// ENVID, where the client gave it (RFC 3461 §4.4).
     pub envelope_id: Option<EnvelopeId>,
+    /// What its hand-offs must be protected by.
+    pub protection: Protection,
 }

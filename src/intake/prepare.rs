@@ -103,6 +103,7 @@ mod tests {
                 smtputf8: false,
                 ret: None,
                 envelope_id: None,
+                protection: Default::default(),
             },
             has_long_lines: false,
             peer: "192.0.2.7:1025".parse().unwrap(),

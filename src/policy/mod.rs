@@ -6,8 +6,10 @@
 //! writes down what came of it.
 
 pub mod content;
+pub mod dane;
 pub mod retry;
 pub mod routes;
 pub mod security;
 pub mod sending;
+pub mod sts;
 pub mod throttle;

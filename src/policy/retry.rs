@@ -1,8 +1,11 @@
 //! When to try a recipient again, and when to stop trying by oneself (RFC 5321 §4.5.4.1).
 //!
 //! A table in the form of a rule: the waits double from the first to the longest, so they go from
-//! minutes to hours. Pure: the time and the random octets of the jitter are arguments. It knows
-//! neither why an attempt was deferred nor what giving up leads to.
+//! minutes to hours. Pure: the time and the random octets of the jitter are arguments.
+//!
+//! There are two clocks. [`Schedule`] and [`Notices`] are those of ordinary trouble. [`Unprotected`]
+//! is that of mail whose next hops are not protected as they must be: its sender hears within
+//! minutes, for nothing but a word from somebody may ever mend it, and it is given up sooner.
 
 use std::time::{Duration, SystemTime};
 
@@ -102,6 +105,98 @@ impl Schedule {
     fn full_wait(&self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+}
+
+/// The clock of mail that waits for a next hop to be protected as it must be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unprotected {
+    /// Time from the first such attempt after which the sender hears of it; default 15 minutes.
+    ///
+    /// Where one attempt finds more than one host unprotected, the sender hears at once.
+    pub notice: Duration,
+    /// No wait between attempts is longer than this; default one hour.
+    pub longest: Duration,
+    /// Time from the first such attempt after which mail that must be verified is given up; default
+    /// 24 hours.
+    pub give_up_strict: Duration,
+    /// The same for other mail; default three days.
+    pub give_up: Duration,
+}
+
+impl Default for Unprotected {
+    fn default() -> Self {
+        let hours = |n: u64| Duration::from_secs(3600 * n);
+        Unprotected {
+            notice: Duration::from_secs(15 * 60),
+            longest: hours(1),
+            give_up_strict: hours(24),
+            give_up: hours(72),
+        }
+    }
+}
+
+/// What is known of a recipient whose next hops were found unprotected at `now`.
+#[derive(Clone, Copy, Debug)]
+pub struct Plight {
+    /// When custody of the message was taken.
+    pub received_at: SystemTime,
+    /// The first such attempt since the last one that failed otherwise: this one, or one before.
+    pub since: SystemTime,
+    /// When its sender last heard of a delay.
+    pub told_at: Option<SystemTime>,
+    /// Attempts made so far, this one included.
+    pub attempts: u32,
+    /// Hosts found unprotected in this attempt.
+    pub hosts: u32,
+    /// Whether the mail must be verified.
+    pub is_strict: bool,
+    /// The end of this attempt.
+    pub now: SystemTime,
+}
+
+impl Unprotected {
+    /// When it is given up, unless it is protected by then; never later than other mail.
+    pub fn until(&self, schedule: &Schedule, plight: &Plight) -> SystemTime {
+        let own = match plight.is_strict {
+            true => self.give_up_strict,
+            false => self.give_up,
+        };
+        let last = plight.received_at + schedule.give_up_after;
+        (plight.since + own).min(last)
+    }
+
+    /// Whether the sender is told of this attempt: within minutes first, then as often as of other
+    /// delays. A notice from before all this told of something else.
+    pub fn is_due(&self, notices: &Notices, plight: &Plight) -> bool {
+        let passed = |then| plight.now.duration_since(then).unwrap_or_default();
+        match plight.told_at.filter(|told_at| *told_at >= plight.since) {
+            None => plight.hosts > 1 || passed(plight.since) >= self.notice,
+            Some(told_at) => passed(told_at) >= notices.every,
+        }
+    }
+
+    /// What follows this attempt. One of the next ones falls on the time of the first notice, and
+    /// the last one on the time of giving up.
+    pub fn after(&self, schedule: &Schedule, plight: &Plight, random: u16) -> Again {
+        let until = self.until(schedule, plight);
+        if plight.now >= until {
+            return Again::GiveUp;
+        }
+        let waits = Schedule {
+            longest: schedule.longest.min(self.longest),
+            ..schedule.clone()
+        };
+        let at = match waits.after(plight.received_at, plight.attempts, plight.now, random) {
+            Again::At(at) => at.min(until),
+            Again::GiveUp => return Again::GiveUp,
+        };
+        let notice = plight.since + self.notice;
+        let is_told = plight.told_at.is_some_and(|told| told >= plight.since) || plight.hosts > 1;
+        match !is_told && plight.now < notice {
+            true => Again::At(at.min(notice)),
+            false => Again::At(at),
+        }
     }
 }
 
@@ -208,5 +303,103 @@ mod tests {
                 Again::GiveUp => prop_assert!(age >= 5 * 24 * 3600),
             }
         }
+    }
+
+    fn plight(now: u64) -> Plight {
+        Plight {
+            received_at: at(0),
+            since: at(0),
+            told_at: None,
+            attempts: 1,
+            hosts: 1,
+            is_strict: false,
+            now: at(now),
+        }
+    }
+
+    #[test]
+    fn the_sender_of_unprotected_mail_hears_within_minutes_and_then_daily() {
+        let (minute, day) = (60, 24 * 3600);
+        let due = |plight| Unprotected::default().is_due(&Notices::default(), &plight);
+        let of = |now, since, told: Option<u64>, hosts| Plight {
+            since: at(since),
+            told_at: told.map(at),
+            hosts,
+            ..plight(now)
+        };
+        for (what, plight, expected) in [
+            ("the first attempt", of(1, 1, None, 1), false),
+            ("two hosts at once", of(1, 1, None, 2), true),
+            ("just before", of(15 * minute - 1, 0, None, 1), false),
+            ("15 minutes", of(15 * minute, 0, None, 1), true),
+            (
+                "told just now",
+                of(16 * minute, 0, Some(15 * minute), 2),
+                false,
+            ),
+            (
+                "a day later",
+                of(15 * minute + day, 0, Some(15 * minute), 1),
+                true,
+            ),
+            (
+                "told of something else",
+                of(3 * day, 2 * day, Some(day), 1),
+                true,
+            ),
+            (
+                "the same, just begun",
+                of(2 * day, 2 * day, Some(day), 1),
+                false,
+            ),
+        ] {
+            assert_eq!(due(plight), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn strict_mail_is_given_up_after_a_day_and_other_mail_after_three() {
+        let day = 24 * 3600;
+        let clock = Unprotected::default();
+        for (is_strict, since, now, expected) in [
+            (true, 0, day - 1, Again::At(at(day))),
+            (true, 0, day, Again::GiveUp),
+            (false, 0, day, Again::At(at(day + 3600))),
+            (false, 0, 3 * day, Again::GiveUp),
+            // It counts from the first such attempt, though never beyond the end of other mail.
+            (true, 2 * day, 2 * day + 1, Again::At(at(2 * day + 3601))),
+            (false, 4 * day, 5 * day - 1, Again::At(at(5 * day))),
+            (false, 4 * day, 5 * day, Again::GiveUp),
+        ] {
+            let plight = Plight {
+                since: at(since),
+                told_at: Some(at(since)),
+                attempts: 20,
+                is_strict,
+                ..plight(now)
+            };
+            let again = clock.after(&Schedule::default(), &plight, 0);
+            assert_eq!(again, expected, "{is_strict} {since} {now}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_falls_on_the_time_of_the_first_notice() {
+        let clock = Unprotected::default();
+        let mut now = 0;
+        for attempts in 1.. {
+            let plight = Plight {
+                attempts,
+                ..plight(now)
+            };
+            if clock.is_due(&Notices::default(), &plight) {
+                break;
+            }
+            let Again::At(next) = clock.after(&Schedule::default(), &plight, 9_999) else {
+                panic!("given up");
+            };
+            now = next.duration_since(at(0)).unwrap().as_secs();
+        }
+        assert_eq!(now, 15 * 60);
     }
 }

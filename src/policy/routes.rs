@@ -17,7 +17,8 @@ pub use self::{
     origin::{Origin, OriginPattern},
     table::{Found, PAIRS_MAX, RouteTable},
     transport::{
-        Credential, Encryption, Hop, Host, LocalRecipients, Place, Transport, Trust, Whereabouts,
+        AddressKinds, Credential, Encryption, Hop, Host, LocalRecipients, Mx, Place, Transport,
+        Trust, Whereabouts,
     },
 };
 

@@ -12,9 +12,12 @@ use super::{
     told,
 };
 use crate::{
-    deliver::{Attempted, RecipientResult, Standing},
+    deliver::{Attempted, RecipientResult, Standing, Unprotected},
     envelope::{Link, Outcome, Reporting},
-    policy::retry::Again,
+    policy::{
+        retry::{Again, Plight},
+        security::Requirement,
+    },
     report::{Action, RecipientReport, due},
     spool::{AttemptRecord, DueRecipient, Event, EventKind, Next, Trace},
 };
@@ -77,8 +80,9 @@ impl Ended<'_> {
             .iter()
             .zip(attempted.results)
             .filter_map(|(recipient, result)| Some((recipient, result?)))
-            .map(|(recipient, RecipientResult { outcome, link })| {
-                let step = self.step(&job.message, recipient, &outcome, options, random);
+            .map(|(recipient, result)| {
+                let step = self.step(&job.message, recipient, &result, options, random);
+                let RecipientResult { outcome, link, .. } = result;
                 self.tell(&job.message, recipient, &outcome, link.as_deref(), &step);
                 let report = step.action.and_then(|action| {
                     let about = told::recipient(recipient, action, &outcome, link.as_deref());
@@ -103,6 +107,7 @@ impl Ended<'_> {
                         outcome,
                         next: step.next,
                         tells_delay: matches!(step.action, Some(Action::Delayed { .. })),
+                        unprotected_since: step.unprotected_since,
                         trace: match (attempted.standing, step.next) {
                             (Standing::Unknown, Next::At(_)) => Trace::Omitted,
                             _ => Trace::Kept,
@@ -119,7 +124,7 @@ impl Ended<'_> {
         &self,
         message: &Message,
         recipient: &DueRecipient,
-        outcome: &Outcome,
+        result: &RecipientResult,
         options: &Options,
         random: u16,
     ) -> Step {
@@ -127,14 +132,18 @@ impl Ended<'_> {
             status,
             next: Next::Done,
             action,
+            unprotected_since: None,
         };
-        match outcome {
+        match &result.outcome {
             Outcome::Delivered(_) => done(Ending::Delivered, Some(Action::Delivered)),
             // What the next hop reports itself is not told twice (RFC 3461 §5.2.1).
             Outcome::Relayed(_, Reporting::Promised) => done(Ending::Relayed, None),
             Outcome::Relayed(_, Reporting::None) => done(Ending::Relayed, Some(Action::Relayed)),
             Outcome::Failed(_) => done(Ending::Failed, Some(Action::Failed)),
             Outcome::Deferred(_) => {
+                if let Some(why) = result.unprotected {
+                    return self.step_unprotected(message, recipient, why, options, random);
+                }
                 let (received_at, now) = (message.received_at, self.ended_at);
                 let attempts = recipient.attempts.saturating_add(1);
                 let schedule = &options.schedule;
@@ -156,8 +165,51 @@ impl Ended<'_> {
                         .notices
                         .is_due(received_at, told_at, now)
                         .then_some(delayed),
+                    unprotected_since: None,
                 }
             }
+        }
+    }
+
+    /// The same where the next hops are not protected as they must be: by a clock of its own.
+    fn step_unprotected(
+        &self,
+        message: &Message,
+        recipient: &DueRecipient,
+        why: Unprotected,
+        options: &Options,
+        random: u16,
+    ) -> Step {
+        let plight = Plight {
+            received_at: message.received_at,
+            since: recipient.unprotected_since.unwrap_or(self.ended_at),
+            told_at: recipient.delay_told_at,
+            attempts: recipient.attempts.saturating_add(1),
+            hosts: why.hosts,
+            is_strict: why.required.is_some_and(Requirement::is_strict),
+            now: self.ended_at,
+        };
+        let clock = &options.unprotected;
+        let at = match clock.after(&options.schedule, &plight, random) {
+            Again::At(at) => at,
+            Again::GiveUp if self.ends == Ends::Old => {
+                return Step {
+                    status: Ending::Expired,
+                    next: Next::Done,
+                    action: Some(Action::Failed),
+                    unprotected_since: None,
+                };
+            }
+            Again::GiveUp => self.ended_at + options.schedule.first,
+        };
+        let delayed = Action::Delayed {
+            until: Some(clock.until(&options.schedule, &plight)),
+        };
+        Step {
+            status: Ending::Deferred,
+            next: Next::At(self.not_before.map_or(at, |not_before| at.max(not_before))),
+            action: clock.is_due(&options.notices, &plight).then_some(delayed),
+            unprotected_since: Some(plight.since),
         }
     }
 
@@ -201,6 +253,8 @@ struct Step {
     next: Next,
     /// What its sender may want to hear of.
     action: Option<Action>,
+    /// Where it waits for protection: since when.
+    unprotected_since: Option<SystemTime>,
 }
 
 /// How an attempt leaves a recipient.

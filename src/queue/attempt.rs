@@ -42,6 +42,7 @@ pub(super) async fn make<C: Custody, D: Carrier>(
             let silent = RecipientResult {
                 outcome: deferred(3, 0, "the transport says nothing of this recipient"),
                 link: None,
+                unprotected: None,
             };
             made.attempted.results.resize(count, Some(silent));
             made
@@ -75,6 +76,7 @@ async fn carry<C: Custody, D: Carrier>(
         body: message.body,
         ret: message.ret,
         envelope_id: message.envelope_id.clone(),
+        protection: message.protection,
         received_at: message.received_at,
         content: content.clone(),
         recipients: job.recipients,

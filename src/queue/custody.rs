@@ -5,6 +5,8 @@ use std::{future::Future, time::SystemTime};
 use crate::{
     deliver::{Attempt, Attempted, Deliver},
     envelope::QueueId,
+    policy::routes::Route,
+    smtp::Domain,
     spool::{Claim, Content, CustodyError, Fresh, Settlement, Spool},
 };
 
@@ -71,11 +73,18 @@ impl Arrivals for Fresh {
 
 /// Those who carry a message to a next hop.
 pub(super) trait Carrier: Send + Sync + 'static {
+    /// As [`Deliver::site`].
+    fn site(&self, route: &Route, domain: &Domain)
+    -> impl Future<Output = Option<Box<str>>> + Send;
     /// As [`Deliver::attempt`].
     fn attempt(&self, attempt: Attempt) -> impl Future<Output = Attempted> + Send;
 }
 
 impl Carrier for Deliver {
+    async fn site(&self, route: &Route, domain: &Domain) -> Option<Box<str>> {
+        Deliver::site(self, route, domain).await
+    }
+
     async fn attempt(&self, attempt: Attempt) -> Attempted {
         Deliver::attempt(self, attempt).await
     }

@@ -5,6 +5,7 @@
 
 mod begin;
 mod route;
+mod seek;
 mod stop;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use self::seek::Seeking;
 use super::{
     Control, Options, Surroundings,
     board::Board,
@@ -58,6 +60,8 @@ pub(super) enum Event {
     Recorded(Recorded),
     /// A look into the spool is over.
     Looked(Result<Found, CustodyError>),
+    /// It is known by which hosts this job's domain is served; nothing, where that is not known.
+    Sited(u64, Option<Box<str>>),
 }
 
 /// What a look found.
@@ -83,6 +87,8 @@ pub(super) struct Dispatcher<C, A, D> {
     custody: Arc<C>,
     arrivals: Option<A>,
     board: Board<Routed>,
+    /// Jobs whose next hop is being looked up.
+    seeking: Seeking,
     reputations: Reputations,
     /// Counts how often routes or hosts were said to be others.
     reading: u64,
@@ -117,6 +123,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             custody,
             arrivals: Some(arrivals),
             board: Board::new(),
+            seeking: Seeking::default(),
             reputations: Reputations::default(),
             reading: 0,
             attempts: JoinSet::new(),
@@ -205,9 +212,10 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// Jobs that keep others from the waiting room: those whose turn comes soon. Those that wait for
     /// long do not count, for they get no more than half a room of their own.
     fn brisk(&self) -> usize {
-        match self.board.waiting() <= self.options.waiting / 2 {
-            true => self.board.waiting(),
-            false => self.board.brisk((self.surroundings.now)()),
+        let seeking = self.seeking.len();
+        match self.board.waiting() + seeking <= self.options.waiting / 2 {
+            true => self.board.waiting() + seeking,
+            false => self.board.brisk((self.surroundings.now)()) + seeking,
         }
     }
 
@@ -223,7 +231,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// How long nothing happens by itself.
     fn sleep(&self) -> Duration {
         if self.looking || !self.has_room() {
-            let filled = self.board.waiting() >= self.options.waiting / 2;
+            let inside = self.board.waiting() + self.seeking.len();
+            let filled = inside >= self.options.waiting / 2;
             // Whether those who wait move is seen by looking again.
             return if filled { LOOK_APART } else { LONGEST_SLEEP };
         }
@@ -259,6 +268,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                     self.add(claim, done);
                 }
             }
+            Event::Sited(number, site) => self.sited(number, site, done),
             Event::Looked(Err(fault)) => {
                 self.looking = false;
                 self.look_by(self.looked_at + LOOK_AFTER_FAULT);
@@ -278,7 +288,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         if !Arc::ptr_eq(&options, &self.options) {
             self.options = options;
             self.custody.hold(self.options.hold);
-            for Routed { job, .. } in self.board.drain() {
+            let sought = self.seeking.drain();
+            for Routed { job, .. } in self.board.drain().into_iter().chain(sought) {
                 self.settled(&job.message.id, job.recipients.len());
                 let message = job.message.clone();
                 self.route(job, done);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::gather::Gather;
 use crate::{
-    envelope::{BodyType, Identity, QueueId},
+    envelope::{BodyType, Identity, Protection, QueueId},
     policy::routes::Origin,
     smtp::{EnvelopeId, Return, ReversePath},
     spool::{Claim, Content, DueRecipient, Postponed, Settlement},
@@ -27,6 +27,7 @@ pub(super) struct Message {
     pub(super) body: BodyType,
     pub(super) ret: Option<Return>,
     pub(super) envelope_id: Option<EnvelopeId>,
+    pub(super) protection: Protection,
     pub(super) received_at: SystemTime,
     /// Present where the message is fresh from intake.
     pub(super) content: Option<Content>,
@@ -58,6 +59,7 @@ impl Job {
                 body: claim.body,
                 ret: claim.ret,
                 envelope_id: claim.envelope_id,
+                protection: claim.protection,
                 received_at: claim.received_at,
                 content: claim.content,
                 gather: Gather::default(),

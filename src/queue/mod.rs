@@ -45,7 +45,7 @@ use self::{
 use crate::{
     deliver::Deliver,
     policy::{
-        retry::{Notices, Schedule},
+        retry::{Notices, Schedule, Unprotected},
         routes::RouteTable,
     },
     smtp::Domain,
@@ -61,6 +61,8 @@ pub struct Options {
     pub schedule: Schedule,
     /// When to tell the sender of a delay.
     pub notices: Notices,
+    /// The clock of mail whose next hops are not protected as they must be.
+    pub unprotected: Unprotected,
     /// Our own name in reports (RFC 3464 §2.2.2).
     pub hostname: Domain,
     /// Attempts under way at once in all (default 64); up to as many again while some do not move.
@@ -83,6 +85,7 @@ impl Options {
             routes: RouteTable::default(),
             schedule: Schedule::default(),
             notices: Notices::default(),
+            unprotected: Unprotected::default(),
             hostname,
             attempts: 64,
             attempts_per_hop: 32,

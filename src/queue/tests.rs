@@ -2,6 +2,7 @@
 
 mod ends;
 mod living;
+mod mail_hosts;
 mod memory;
 mod reports;
 mod world;
@@ -405,7 +406,7 @@ async fn a_real_maildir_is_filled() {
         routes: RouteTable::new(vec![route]).unwrap(),
         ..options()
     };
-    let deliver = Deliver::new(crate::deliver::Options {
+    let deliver = crate::deliver::Options {
         hostname: "mx.ours.example".into(),
         maildir_writers: 4,
         hops: crate::deliver::hop::Options {
@@ -415,8 +416,12 @@ async fn a_real_maildir_is_filled() {
             timeouts: Default::default(),
             waits: Default::default(),
             scratch: root.path().join("scratch"),
+            own_ports: Arc::default(),
         },
-    });
+        levels: Default::default(),
+    };
+    let reach = crate::reach::Reach::new(crate::dns::Dns::new(Default::default()), None);
+    let deliver = Deliver::new(deliver, reach);
     let custody = Arc::new(Memory::default());
     for number in 0..20 {
         let due = State::Due(SystemTime::UNIX_EPOCH);

@@ -168,6 +168,7 @@ impl<C: Custody> Reporter<'_, C> {
                 smtputf8: notification.smtputf8,
                 ret: None,
                 envelope_id: None,
+                protection: Default::default(),
             },
             header: header.into(),
             body: notification.body.into(),

@@ -67,6 +67,7 @@ impl Running {
         self.intake.reload(options.intake);
         let routes = Arc::new(options.queue.routes.clone());
         self.reachable.routes.store(routes);
+        self.reach.dns().reload(options.dns);
         self.deliver.reload(options.deliver);
         self.spool.hold(options.queue.hold);
         self.queue.reload(options.queue);

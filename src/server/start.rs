@@ -1,6 +1,11 @@
 //! The start: everything that can fail first, and only then anything that runs.
 
-use std::{net::TcpListener, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result, bail};
 use tokio::{net::UnixListener, sync::Mutex};
@@ -14,10 +19,12 @@ use crate::{
     admin,
     config::{ConfigError, Level, Loaded},
     deliver::Deliver,
+    dns::Dns,
     intake::Intake,
     listener::{Activated, BindError, Desk, Endpoint, Kind, Listeners, RecipientCheck},
     policy::routes::Origin,
     queue::Queue,
+    reach::{Reach, sts::Sts},
     session::RecipientVerdict,
     smtp::Mailbox,
     spool::{Fresh, Spool},
@@ -41,6 +48,7 @@ struct Keepers {
     fresh: Fresh,
     accounts: Arc<Accounts>,
     reachable: Arc<Reachable>,
+    reach: Reach,
     control: UnixListener,
 }
 
@@ -128,6 +136,15 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
         .context("failed to open the spool")?;
     spool.hold(options.queue.hold);
     let accounts = Accounts::open(store.clone(), options.accounts.clone());
+    let dns = Dns::new(options.dns.clone());
+    let sts = Sts::open(
+        options.sts.clone(),
+        dns.clone(),
+        store.clone(),
+        SystemTime::now(),
+    );
+    let sts = sts.await.context("failed to read the MTA-STS policies")?;
+    let reach = Reach::new(dns, Some(sts));
     let reachable = Reachable::new(options.queue.routes.clone(), Arc::clone(&accounts));
     let checked = check_postmaster(&reachable, &options.session.postmaster).await;
     // The spool's lock shows that no other server answers on the control socket.
@@ -137,6 +154,7 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
             fresh,
             accounts,
             reachable,
+            reach,
             control,
         }),
         Err(error) => {
@@ -174,11 +192,12 @@ async fn serve(
         fresh,
         accounts,
         reachable,
+        reach,
         control,
     } = keepers;
     let intake = Intake::new(options.intake, Arc::clone(&accounts), Arc::clone(&spool));
     let (stop_doors, stop_hands) = (CancellationToken::new(), CancellationToken::new());
-    let deliver = Deliver::new(options.deliver);
+    let deliver = Deliver::new(options.deliver, reach.clone());
     let swept = deliver.clone();
     // A panic there would be no reason not to serve.
     let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
@@ -200,6 +219,7 @@ async fn serve(
     );
     let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
     background.spawn(Arc::clone(&doors.tls).watch(stop_hands.clone()));
+    background.spawn(refresh(reach.clone(), stop_hands.clone()));
     let kinds = options
         .endpoints
         .iter()
@@ -213,6 +233,7 @@ async fn serve(
         store,
         accounts,
         reachable,
+        reach,
         spool,
         intake,
         deliver,
@@ -235,6 +256,24 @@ async fn serve(
     let serving = doors.listeners.serve(desk, stop_doors, tracker);
     *running.serving.lock().await = Some(serving);
     running
+}
+
+/// Policies are looked at so often whether they are to be fetched anew.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// Keeps the policies of other domains fresh.
+async fn refresh(reach: Reach, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(REFRESH);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = reach.refresh_due(SystemTime::now()) => {}
+        }
+    }
 }
 
 fn local_addresses(sockets: &[TcpListener]) -> Vec<std::net::SocketAddr> {

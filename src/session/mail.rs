@@ -63,6 +63,7 @@ impl Session {
             smtputf8: parameters.smtputf8,
             ret: parameters.ret,
             envelope_id: parameters.envelope_id,
+            protection: Default::default(),
         });
         self.ask(Asking::Sender(Box::new(transaction)), question);
     }

@@ -4,7 +4,7 @@ use std::{io, time::SystemTime};
 
 use super::{Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, Spool, StoredBody};
 use crate::{
-    envelope::{AccountId, BodyType, Identity, QueueId},
+    envelope::{AccountId, BodyType, Identity, Level, Protection, QueueId, TlsWish},
     smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::{
         StoreError,
@@ -118,6 +118,7 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
                 .and_then(OriginalRecipient::parse),
             attempts: recipient.attempts,
             delay_told_at: recipient.delay_told_at,
+            unprotected_since: recipient.unprotected_since,
         });
     }
     Ok(Claim {
@@ -138,10 +139,26 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
             _ => BodyType::SevenBit,
         },
         smtputf8: message.smtputf8,
+        protection: protection(message)?,
         received_at: message.received_at,
         recipients,
         content: None,
     })
+}
+
+/// What cannot be read is not guessed at: mail might travel with less protection than was promised.
+fn protection(message: &ClaimedMessage) -> Result<Protection, &'static str> {
+    let level = match message.level.as_deref().map(Level::parse) {
+        None => None,
+        Some(Some(level)) => Some(level),
+        Some(None) => return Err("the level of protection is not readable"),
+    };
+    let tls = match message.tls_wish.as_deref().map(TlsWish::parse) {
+        None => TlsWish::Unsaid,
+        Some(Some(tls)) => tls,
+        Some(None) => return Err("what is asked of TLS is not readable"),
+    };
+    Ok(Protection { level, tls })
 }
 
 fn log_aside(queue_id: &str, reason: &str, result: Result<(), StoreError>) {

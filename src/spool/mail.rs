@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::SystemTime};
 
 use super::Body;
 use crate::{
-    envelope::{BodyType, Envelope, Identity, QueueId, Recipient},
+    envelope::{BodyType, Envelope, Identity, Protection, QueueId, Recipient},
     smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
 };
 
@@ -96,6 +96,8 @@ pub struct Claim {
     pub ret: Option<Return>,
     /// ENVID (RFC 3461 §4.4).
     pub envelope_id: Option<EnvelopeId>,
+    /// What its hand-offs must be protected by.
+    pub protection: Protection,
     /// When the message was accepted.
     pub received_at: SystemTime,
     /// In the order of the envelope.
@@ -119,6 +121,8 @@ pub struct DueRecipient {
     pub attempts: u32,
     /// When its sender last heard that it is delayed.
     pub delay_told_at: Option<SystemTime>,
+    /// Since when it waits for its next hops to be protected as they must be, where it does.
+    pub unprotected_since: Option<SystemTime>,
 }
 
 impl DueRecipient {
@@ -131,6 +135,7 @@ impl DueRecipient {
             original: recipient.original,
             attempts: 0,
             delay_told_at: None,
+            unprotected_since: None,
         }
     }
 }

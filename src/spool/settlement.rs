@@ -31,6 +31,8 @@ pub struct AttemptRecord {
     pub next: Next,
     /// Its sender hears now that it is delayed.
     pub tells_delay: bool,
+    /// Since when it waits for its next hops to be protected as they must be, where it does.
+    pub unprotected_since: Option<SystemTime>,
     /// Whether a line of the trace tells of it.
     pub trace: Trace,
 }

@@ -139,6 +139,7 @@ fn message(number: u64, body: Body) -> NewMessage {
             smtputf8: true,
             ret: Some(Return::Headers),
             envelope_id: EnvelopeId::parse("Q+2B1"),
+            protection: Default::default(),
         },
         header: b"Subject: x\r\n\r\n".to_vec(),
         body,
@@ -158,6 +159,7 @@ fn attempt(number: u64, recipient: u32, outcome: Outcome, next: Next) -> Attempt
         outcome,
         next,
         tells_delay: false,
+        unprotected_since: None,
         trace: Trace::Kept,
     }
 }

@@ -351,6 +351,7 @@ fn record(batch: &mut Batch, attempt: &AttemptRecord) {
             next => next,
         },
         tells_delay: attempt.tells_delay,
+        unprotected_since: attempt.unprotected_since,
         in_history: attempt.trace == Trace::Kept,
     });
     for (at, tried) in attempt.in_vain.iter().enumerate() {
@@ -416,6 +417,7 @@ fn claim(claimed: Claimed, envelope: Envelope) -> Claim {
         smtputf8: envelope.smtputf8,
         ret: envelope.ret,
         envelope_id: envelope.envelope_id,
+        protection: envelope.protection,
         received_at: claimed.received_at,
         recipients: recipients
             .map(|(recipient, number)| DueRecipient::fresh(number, recipient))

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "accounts",
@@ -25,6 +25,16 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "handoff",
         include_str!("../../migrations/sqlite/0003_handoff.sql"),
+    ),
+    (
+        4,
+        "protection",
+        include_str!("../../migrations/sqlite/0004_protection.sql"),
+    ),
+    (
+        5,
+        "sts",
+        include_str!("../../migrations/sqlite/0005_sts.sql"),
     ),
 ];
 

@@ -26,6 +26,7 @@ pub mod accounts;
 mod error;
 mod migrations;
 pub mod queue;
+pub mod sts;
 
 pub use error::StoreError;
 

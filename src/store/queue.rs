@@ -134,7 +134,7 @@ impl Store {
 }
 
 /// Milliseconds since 1970; before it, negative.
-fn milliseconds(at: SystemTime) -> i64 {
+pub(super) fn milliseconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
         Ok(since) => span(since),
         Err(before) => -span(before.duration()),
@@ -146,7 +146,7 @@ fn span(duration: Duration) -> i64 {
 }
 
 /// The time that [`milliseconds`] wrote.
-fn time(milliseconds: i64) -> SystemTime {
+pub(super) fn time(milliseconds: i64) -> SystemTime {
     let span = Duration::from_millis(milliseconds.unsigned_abs());
     let at = if milliseconds < 0 {
         UNIX_EPOCH.checked_sub(span)

@@ -4,10 +4,11 @@
 //! TLS 1.3 and 1.2 with AEAD suites and ephemeral keys only, the post-quantum group first (RFC 9325);
 //! no early data and no client certificates. To clients we speak no protocol but `smtp` in ALPN
 //! (S10); to next hops we name none, for few of them know any. The room knows nothing of sockets,
-//! of SMTP or of delivery. Speaks RFC 8446, 5246, 6066 (SNI), 7301, 5280 and 9525.
+//! of SMTP or of delivery. Speaks RFC 8446, 5246, 6066 (SNI), 7301, 5280, 9525, 6698 and 7672 (DANE).
 
 mod certificate;
 mod client;
+mod dane;
 pub mod dev;
 mod error;
 mod fingerprint;

@@ -18,12 +18,17 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
 use super::{
     Certificate,
     certificate::VERSION_3,
+    dane::{Dane, Unproved, public_key},
     fingerprint::{fingerprint, hex},
     printable::printable,
 };
+use crate::envelope::Proof;
 
 /// Octets of a certificate's names, or of the library's own words, that are shown at most.
 const SHOWN: usize = 200;
@@ -96,6 +101,15 @@ pub enum CertificateFault {
         /// Of the certificate that was shown.
         fingerprint: [u8; 32],
     },
+    /// No TLSA record speaks of it or of an authority behind it.
+    #[error(
+        "no TLSA record of the host matches the certificate that it shows; one that would is \"{}\"",
+        .would.as_deref().unwrap_or("none, for the certificate cannot be read")
+    )]
+    NotInTlsa {
+        /// A record that would.
+        would: Option<String>,
+    },
     /// The handshake was signed with another key: the certificate is somebody else's.
     #[error("the host does not hold the key of the certificate that it shows")]
     KeyNotHeld,
@@ -128,10 +142,14 @@ impl Whose {
 /// What is asked of a certificate.
 #[derive(Debug)]
 pub(super) enum Demand {
-    /// A chain to a trusted authority, the right name and the right time.
-    Chain(Arc<WebPkiServerVerifier>),
+    /// A chain to a trusted authority, the right name and the right time; what that proves.
+    Chain(Arc<WebPkiServerVerifier>, Proof),
     /// To be one of these.
     Pins(Vec<[u8; 32]>),
+    /// To be what TLSA records say.
+    Dane(Dane),
+    /// Nothing; but whether there is such a chain is noted.
+    Observed(Option<Arc<WebPkiServerVerifier>>),
     /// Nothing.
     Nothing,
 }
@@ -141,6 +159,30 @@ pub(super) enum Demand {
 pub(super) struct Verifier {
     pub demand: Demand,
     pub algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    /// What a certificate that was let through has proved.
+    pub fn proof(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Proof {
+        let now = UnixTime::now();
+        match &self.demand {
+            Demand::Chain(_, proof) => *proof,
+            Demand::Pins(_) => Proof::Pin,
+            Demand::Dane(dane) => dane.proof(leaf, others, now).unwrap_or(Proof::None),
+            Demand::Observed(Some(chain)) => {
+                match chain.verify_server_cert(leaf, others, name, &[], now) {
+                    Ok(_) => Proof::WebPki,
+                    Err(_) => Proof::None,
+                }
+            }
+            Demand::Observed(None) | Demand::Nothing => Proof::None,
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -153,7 +195,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.demand {
-            Demand::Chain(chain) => chain
+            Demand::Chain(chain, _) => chain
                 .verify_server_cert(leaf, intermediates, name, ocsp, now)
                 .map_err(|error| explained(error, leaf, Some(name))),
             Demand::Pins(pins) => {
@@ -164,7 +206,16 @@ impl ServerCertVerifier for Verifier {
                     Err(carried(CertificateFault::NotPinned { fingerprint }))
                 }
             }
-            Demand::Nothing => Ok(ServerCertVerified::assertion()),
+            Demand::Dane(dane) => match dane.proof(leaf, intermediates, now) {
+                Ok(_) => Ok(ServerCertVerified::assertion()),
+                Err(Unproved::NoMatch) => Err(carried(not_in_tlsa(leaf))),
+                Err(Unproved::Chain(error, wanted)) => Err(explained(
+                    error,
+                    leaf,
+                    Some(wanted.as_ref().unwrap_or(name)),
+                )),
+            },
+            Demand::Observed(_) | Demand::Nothing => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -191,6 +242,18 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// With a record in the form that most publish (RFC 7671 §5.1), for whoever has to mend it.
+fn not_in_tlsa(leaf: &CertificateDer<'_>) -> CertificateFault {
+    if let Some(facts) = Certificate::parse(leaf)
+        && facts.version != VERSION_3
+    {
+        return CertificateFault::Version(facts.version);
+    }
+    let would =
+        public_key(leaf).map(|key| format!("3 1 1 {}", HEXLOWER.encode(&Sha256::digest(key))));
+    CertificateFault::NotInTlsa { would }
 }
 
 /// A fault on its way through the TLS library.

@@ -26,7 +26,7 @@ pub(super) async fn connect(
     let (hop, protocol) = match transport {
         Transport::Lmtp { hop, .. } => (hop, Protocol::Lmtp),
         Transport::Relay(hop) => (hop, Protocol::Smtp),
-        Transport::Maildir { .. } | Transport::Discard => return Vec::new(),
+        Transport::Maildir { .. } | Transport::Mx(_) | Transport::Discard => return Vec::new(),
     };
     let options = Options {
         opening: options.opening.min(PATIENCE),

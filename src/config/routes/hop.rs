@@ -170,7 +170,8 @@ fn links(
     }
 }
 
-fn numbers(route: &Route, complaints: &mut Complaints<'_>) {
+/// How much and how long.
+pub(super) fn numbers(route: &Route, complaints: &mut Complaints<'_>) {
     for (key, value, most) in [
         (
             "connections",

@@ -250,7 +250,24 @@ fn mistakes_in_a_route_are_explained_at_their_key() {
     let many = many.join(", ");
     for (keys, key, words) in [
         // The transport.
-        ("transport = \"mx\"", "transport", "later version"),
+        ("transport = \"mx\"\nuser = \"x\"", "user", "means nothing"),
+        ("transport = \"mx\"\nport = 0", "port", "no port"),
+        ("transport = \"mx\"\nca = \"x.pem\"", "ca", "absolute"),
+        (
+            "transport = \"mx\"\nconnections = 0",
+            "connections",
+            "from 1",
+        ),
+        (
+            "transport = \"mx\"\nsource = [\"192.0.2.1\", \"::1\", \"192.0.2.2\"]",
+            "source.2",
+            "second of its kind",
+        ),
+        (
+            "transport = \"mx\"\nsource = [\"0.0.0.0\"]",
+            "source.0",
+            "no address",
+        ),
         ("transport = \"smtp\"", "transport", "\"relay\""),
         ("", "", "path"),
         // Keys of another transport.

@@ -1,6 +1,6 @@
 //! Every key of a `[[routes]]` table.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -29,6 +29,18 @@ pub enum RouteTls {
     None,
 }
 
+/// Which addresses of a mail host are tried.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteAddresses {
+    /// Of both kinds.
+    Both,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
 table! {
     /// Where mail for some recipient domains goes; repeat the table for more. A route that names
     /// the domain wins over "*." patterns, the longest of them over the others, and "*" comes last.
@@ -43,8 +55,9 @@ table! {
         senders: Vec<String> = Vec::new(),
         /// Only mail that these accounts submit, by login name; a route may name both.
         accounts: Vec<String> = Vec::new(),
-        /// How: "maildir", "lmtp" (a program that keeps mailboxes), "relay" (a smarthost), or
-        /// "discard" (taken and thrown away, for tests).
+        /// How: "maildir", "lmtp" (a program that keeps mailboxes), "relay" (a smarthost), "mx"
+        /// (straight to the mail hosts of the recipients' domains), or "discard" (taken and thrown
+        /// away, for tests).
         transport: String = "maildir".into(),
         /// maildir: the recipient's, absolute, with {domain}, {local} or {address} filled in.
         path: String = String::new(),
@@ -57,7 +70,8 @@ table! {
         /// localhost and private addresses. Unset: port 465 of a relay is implicit, LMTP at such
         /// an address none, all else starttls. A Unix socket never has TLS.
         tls: Option<RouteTls> = None,
-        /// lmtp, relay: PEM file of the only authorities to trust; empty: those of the system.
+        /// lmtp, relay: PEM file of the only authorities to trust; empty: those of the system. mx:
+        /// PEM file of authorities to trust beside those of the system, for laboratories.
         ca: PathBuf = PathBuf::new(),
         /// lmtp, relay: SHA-256 fingerprints of the certificates to trust, and no others. Names,
         /// dates and authorities do not matter then.
@@ -69,12 +83,18 @@ table! {
         password_file: String = String::new(),
         /// lmtp, relay: other sign-ins for the mail of some.
         credentials: Vec<RouteCredential> = Vec::new(),
-        /// lmtp, relay: connections at once, to all its hosts together.
+        /// lmtp, relay: connections at once, to all its hosts together. mx: to one mail host.
         connections: usize = 16,
-        /// lmtp, relay: messages that one connection carries at most.
+        /// lmtp, relay, mx: messages that one connection carries at most.
         messages_per_connection: u32 = 100,
-        /// lmtp, relay: how long a connection is kept for the next message; "0s": not at all.
+        /// lmtp, relay, mx: how long a connection is kept for the next message; "0s": not at all.
         idle: Span = seconds(15),
+        /// mx: which addresses of a mail host are tried: "both", "ipv4" or "ipv6".
+        addresses: RouteAddresses = RouteAddresses::Both,
+        /// mx: our own addresses, at most one of each kind; with none the system chooses.
+        source: Vec<IpAddr> = Vec::new(),
+        /// mx: the port of mail hosts; another one is for laboratories.
+        port: u16 = 25,
     }
 }
 

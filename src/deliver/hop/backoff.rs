@@ -8,19 +8,30 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::way::Channel;
 use crate::{envelope::Status, policy::routes::Place};
 
 /// Hosts remembered at most; the one that is free soonest is forgotten first.
 const HOSTS_MOST: usize = 65_536;
 
-/// Whom a failure is about: a host, or what one login name finds there.
+/// Whom a failure is about: a host, or what some find there.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Suspect {
     /// The route, for another one may trust otherwise.
     pub(super) route: Box<str>,
     pub(super) place: Place,
-    /// None where nobody can speak to the host.
-    pub(super) login: Option<Box<str>>,
+    pub(super) finding: Finding,
+}
+
+/// Who finds that a host cannot be used.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Finding {
+    /// Everybody.
+    Anybody,
+    /// Whoever signs in by this name.
+    Login(Box<str>),
+    /// Whoever asks for this protection.
+    Protection(Channel),
 }
 
 /// How long hosts are left alone.
@@ -126,7 +137,7 @@ mod tests {
                 host: "hop.example".into(),
                 port: 587,
             },
-            login: login.map(Into::into),
+            finding: login.map_or(Finding::Anybody, |name| Finding::Login(name.into())),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::outbound::{self, CopyError, SevenBit};
+use super::{
+    outbound::{self, CopyError, SevenBit},
+    way::Way,
+};
 use crate::{
     client::{Fate, Protocol},
     deliver::{
@@ -59,8 +62,11 @@ impl<'a> Carry<'a> {
     }
 
     /// Hands over as much as this connection takes.
-    pub(super) async fn with(&mut self, connection: &mut Connection) -> Carried {
-        let link = Arc::new(connection.link().clone());
+    pub(super) async fn with(&mut self, connection: &mut Connection, way: &Way) -> Carried {
+        let link = Arc::new(Link {
+            mx: way.mx,
+            ..connection.link().clone()
+        });
         loop {
             let left = self.left();
             if left.is_empty() {
@@ -186,6 +192,7 @@ impl<'a> Carry<'a> {
             self.results[*at] = Some(RecipientResult {
                 outcome,
                 link: Some(link.clone()),
+                unprotected: None,
             });
         }
         somebody
@@ -196,6 +203,7 @@ impl<'a> Carry<'a> {
             self.results[*at] = Some(RecipientResult {
                 outcome: outcome.clone(),
                 link: Some(link.clone()),
+                unprotected: None,
             });
         }
     }

@@ -12,9 +12,10 @@ use tokio::{
     time::{Instant, interval, timeout_at},
 };
 
+use super::way::Lane;
 use crate::{
     deliver::smtp::{Connection, Standing},
-    policy::routes::{Host, Route},
+    policy::routes::Route,
 };
 
 /// Connections that wait at most, over all next hops.
@@ -29,7 +30,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Key {
     /// The route, whose trust, protocol and passwords it has.
     pub(super) route: OfRoute,
-    pub(super) host: Host,
+    /// Whose share of connections it counts to: the route's, or one mail host's.
+    pub(super) share: Arc<str>,
+    pub(super) lane: Lane,
     /// As whom it signed in.
     pub(super) login: Option<Box<str>>,
 }
@@ -37,12 +40,6 @@ pub(super) struct Key {
 /// A route as one reading of the configuration made it: a connection of an earlier one is nobody's.
 #[derive(Clone, Debug)]
 pub(super) struct OfRoute(pub(super) Arc<Route>);
-
-impl OfRoute {
-    pub(super) fn name(&self) -> &str {
-        &self.0.name
-    }
-}
 
 impl PartialEq for OfRoute {
     fn eq(&self, other: &Self) -> bool {
@@ -66,8 +63,8 @@ pub(super) struct Pool(Arc<Mutex<State>>);
 struct State {
     idle: HashMap<Key, Vec<Idle>>,
     count: usize,
-    /// By route.
-    shares: HashMap<Box<str>, Share>,
+    /// By the name of the share.
+    shares: HashMap<Arc<str>, Share>,
     /// Somebody looks for those that waited long enough.
     is_watched: bool,
 }
@@ -77,7 +74,7 @@ struct Idle {
     until: Instant,
 }
 
-/// What a route has open beside the connections that wait.
+/// What a route, or a mail host, has open beside the connections that wait.
 #[derive(Default)]
 struct Share {
     /// Attempts under way, each with one connection at most.
@@ -87,59 +84,59 @@ struct Share {
 }
 
 /// An attempt under way; counted until it is dropped.
-pub(super) struct Place {
+pub(in crate::deliver) struct Place {
     pool: Pool,
-    route: Box<str>,
+    share: Arc<str>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        if let Some(share) = state.shares.get_mut(&self.route) {
+        if let Some(share) = state.shares.get_mut(&self.share) {
             share.attempts = share.attempts.saturating_sub(1);
             share.leaving.retain(|farewell| !farewell.is_finished());
             if share.attempts == 0 && share.leaving.is_empty() {
-                state.shares.remove(&self.route);
+                state.shares.remove(&self.share);
             }
         }
     }
 }
 
 impl Pool {
-    /// Begins an attempt on this route.
-    pub(super) fn enter(&self, route: &str) -> Place {
+    /// Begins an attempt that counts to this share.
+    pub(super) fn enter(&self, share: &Arc<str>) -> Place {
         self.state()
             .shares
-            .entry(route.into())
+            .entry(share.clone())
             .or_default()
             .attempts += 1;
         Place {
             pool: self.clone(),
-            route: route.into(),
+            share: share.clone(),
         }
     }
 
-    /// Makes room for a connection of an attempt that has begun: of a route's connections, those
+    /// Makes room for a connection of an attempt that has begun: of a share's connections, those
     /// that wait for others' mail are ended where `most` would be exceeded, the oldest first.
     ///
     /// Hosts that limit connections count those that say goodbye too, so they are waited for.
-    pub(super) async fn make_room(&self, route: &str, most: usize) {
+    pub(super) async fn make_room(&self, name: &Arc<str>, most: usize) {
         let farewells = {
             let mut state = self.state();
-            let share = state.shares.entry(route.into()).or_default();
+            let share = state.shares.entry(name.clone()).or_default();
             share.leaving.retain(|farewell| !farewell.is_finished());
             let (attempts, leaving) = (share.attempts, share.leaving.len());
-            let mut waiting: usize = state.of(route).map(|(_, waiting)| waiting.len()).sum();
+            let mut waiting: usize = state.of(name).map(|(_, waiting)| waiting.len()).sum();
             if attempts + waiting + leaving <= most {
                 return;
             }
             while attempts + waiting > most
-                && let Some(oldest) = state.take_oldest(route)
+                && let Some(oldest) = state.take_oldest(name)
             {
                 waiting -= 1;
-                state.retire(route, oldest);
+                state.retire(name, oldest);
             }
-            let share = state.shares.entry(route.into()).or_default();
+            let share = state.shares.entry(name.clone()).or_default();
             std::mem::take(&mut share.leaving)
         };
         let give_up = Instant::now() + FAREWELL;
@@ -163,7 +160,7 @@ impl Pool {
             if idle.until > Instant::now() && idle.connection.is_idle_alive() {
                 return Some(idle.connection);
             }
-            state.retire(key.route.name(), idle.connection);
+            state.retire(&key.share, idle.connection);
         }
     }
 
@@ -174,7 +171,7 @@ impl Pool {
         }
         let mut state = self.state();
         if wait.is_zero() || state.count >= IDLE_MOST {
-            return state.retire(key.route.name(), connection);
+            return state.retire(&key.share, connection);
         }
         let until = Instant::now() + wait;
         state.count += 1;
@@ -186,8 +183,8 @@ impl Pool {
     }
 
     /// Ends a connection that has carried its share.
-    pub(super) fn retire(&self, route: &str, connection: Connection) {
-        self.state().retire(route, connection);
+    pub(super) fn retire(&self, share: &Arc<str>, connection: Connection) {
+        self.state().retire(share, connection);
     }
 
     /// Ends every connection that waits.
@@ -210,17 +207,17 @@ impl Pool {
 }
 
 impl State {
-    /// The connections of a route that wait.
-    fn of(&self, route: &str) -> impl Iterator<Item = (&Key, &Vec<Idle>)> {
+    /// The connections of a share that wait.
+    fn of(&self, share: &str) -> impl Iterator<Item = (&Key, &Vec<Idle>)> {
         self.idle
             .iter()
-            .filter(move |(key, _)| key.route.name() == route)
+            .filter(move |(key, _)| *key.share == *share)
     }
 
-    /// Of the connections of a route that wait, the one that has waited longest.
-    fn take_oldest(&mut self, route: &str) -> Option<Connection> {
+    /// Of the connections of a share that wait, the one that has waited longest.
+    fn take_oldest(&mut self, share: &str) -> Option<Connection> {
         let first = |waiting: &Vec<Idle>| waiting.first().map(|idle| idle.until);
-        let oldest = self.of(route).min_by_key(|(_, waiting)| first(waiting));
+        let oldest = self.of(share).min_by_key(|(_, waiting)| first(waiting));
         let key = oldest?.0.clone();
         let waiting = self.idle.get_mut(&key)?;
         if waiting.is_empty() {
@@ -235,9 +232,9 @@ impl State {
     }
 
     /// Has a connection say goodbye.
-    fn retire(&mut self, route: &str, connection: Connection) {
+    fn retire(&mut self, share: &Arc<str>, connection: Connection) {
         let farewell = tokio::spawn(connection.quit());
-        let share = self.shares.entry(route.into()).or_default();
+        let share = self.shares.entry(share.clone()).or_default();
         share.leaving.retain(|farewell| !farewell.is_finished());
         share.leaving.push(farewell);
     }
@@ -254,14 +251,13 @@ async fn watch(pool: std::sync::Weak<Mutex<State>>) {
         let mut over = Vec::new();
         state.idle.retain(|key, waiting| {
             let expired = waiting.extract_if(.., |idle| idle.until <= now);
-            let route = key.route.name();
-            over.extend(expired.map(|idle| (route.to_owned(), idle.connection)));
+            over.extend(expired.map(|idle| (key.share.clone(), idle.connection)));
             !waiting.is_empty()
         });
         state.count -= over.len();
         state.is_watched = !state.idle.is_empty();
-        for (route, connection) in over {
-            state.retire(&route, connection);
+        for (share, connection) in over {
+            state.retire(&share, connection);
         }
         if !state.is_watched {
             return;

@@ -1,6 +1,6 @@
 //! A connection that carries no mail, to see whether one could.
 
-use super::{Options, link_to, setup::Setups};
+use super::{Options, setup::Setups, way::Way};
 use crate::{
     client::{Cause, Protocol},
     deliver::smtp::{Connection, OpenCause, Shown},
@@ -31,13 +31,13 @@ pub async fn probe(
     credential: Option<&Credential>,
     options: &Options,
 ) -> Answered {
-    let setups = Setups::default();
-    let (target, setup) = match setups.of(hop, host, protocol, credential, options).await {
+    let (setups, way) = (Setups::default(), Way::to(hop, host));
+    let (target, setup) = match setups.of(&way, protocol, credential, options).await {
         Ok(setup) => setup,
         Err(error) => {
             let status = Status::new(EnhancedCode::new(4, 3, 5), error.to_string());
             return Answered {
-                link: link_to(host).as_ref().clone(),
+                link: way.link(),
                 shown: Shown::default(),
                 refused: Some((OpenCause::Hop(Cause::Local), status)),
             };

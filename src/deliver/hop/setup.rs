@@ -1,4 +1,4 @@
-//! From a route to a connection's set-up: what is spoken, whom to trust, as whom to sign in.
+//! From a way to a connection's set-up: what is spoken, whom to trust, as whom to sign in.
 
 use std::{
     collections::HashMap,
@@ -7,11 +7,14 @@ use std::{
 
 use rustls::pki_types::ServerName;
 
-use super::Options;
+use super::{
+    Options,
+    way::{Channel, Proving, Way},
+};
 use crate::{
     client::{self, Credentials, Protocol, Security},
     deliver::smtp::{Setup, Target, Tls},
-    policy::routes::{Credential, Encryption, Hop, Host, Place, Trust},
+    policy::routes::{Credential, Place},
     tls::{self, TlsError},
 };
 
@@ -26,6 +29,9 @@ pub(super) enum SetupError {
     Name(String),
 }
 
+/// Set-ups kept at most; each set of TLSA records has one of its own.
+const KEPT: usize = 256;
+
 /// TLS set-ups by whom they trust, made once.
 #[derive(Default)]
 pub(super) struct Setups {
@@ -33,26 +39,28 @@ pub(super) struct Setups {
 }
 
 impl Setups {
-    /// How this host is spoken to.
+    /// How the host at the end of this way is spoken to.
     pub(super) async fn of(
         &self,
-        hop: &Hop,
-        host: &Host,
+        way: &Way,
         protocol: Protocol,
         credential: Option<&Credential>,
         options: &Options,
     ) -> Result<(Target, Setup), SetupError> {
-        let tls = match host.encryption {
-            Encryption::Plaintext => Tls::None,
-            Encryption::Implicit => Tls::Implicit(self.client(&hop.trust).await?, name(host)?),
-            Encryption::StartTls => Tls::StartTls(self.client(&hop.trust).await?, name(host)?),
+        let (tls, security) = match &way.lane.channel {
+            Channel::Plaintext => (Tls::None, Security::Plaintext),
+            Channel::Implicit(proving) => {
+                let tls = Tls::Implicit(self.client(&proving.trust).await?, name(proving)?);
+                (tls, Security::Proved)
+            }
+            Channel::StartTls(security, proving) => {
+                let tls = Tls::StartTls(self.client(&proving.trust).await?, name(proving)?);
+                (tls, *security)
+            }
         };
         let client = client::Options {
             protocol,
-            security: match host.encryption {
-                Encryption::Plaintext => Security::Plaintext,
-                Encryption::Implicit | Encryption::StartTls => Security::Proved,
-            },
+            security,
             credentials: credential.map(|credential| Credentials {
                 name: credential.name.clone(),
                 password: credential.password.as_ref().clone(),
@@ -63,42 +71,46 @@ impl Setups {
         let setup = Setup {
             connect_timeout: options.connect,
             opening_limit: options.opening,
+            sources: way.sources,
+            own_ports: options.own_ports.clone(),
             ..Setup::new(Arc::new(client), tls)
         };
-        Ok((target(host), setup))
+        Ok((target(way), setup))
     }
 
-    async fn client(&self, trust: &Trust) -> Result<Arc<tls::Client>, TlsError> {
-        let trust = match trust {
-            Trust::System => tls::Trust::SystemRoots,
-            Trust::Authorities(path) => tls::Trust::Ca(path.clone()),
-            Trust::Pins(pins) => tls::Trust::Pins(pins.clone()),
-        };
+    async fn client(&self, trust: &tls::Trust) -> Result<Arc<tls::Client>, TlsError> {
         let known = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = known().get(&trust) {
+        if let Some(client) = known().get(trust) {
             return Ok(client.clone());
         }
         let client = tls::Client::load(trust.clone()).await?;
+        let mut known = known();
+        if known.len() >= KEPT {
+            // Whoever still needs one makes it again.
+            known.clear();
+        }
         // Two that were made side by side are as good as one.
-        Ok(known().entry(trust).or_insert(client).clone())
+        Ok(known.entry(trust.clone()).or_insert(client).clone())
     }
 }
 
-fn target(host: &Host) -> Target {
-    match &host.place {
-        Place::Tcp { host, port } => Target::Tcp {
-            host: host.as_str().into(),
+fn target(way: &Way) -> Target {
+    match (&way.lane.place, &way.addresses) {
+        (Place::Tcp { port, .. }, Some(addresses)) => Target::Found {
+            host: way.host(),
+            addresses: addresses.clone(),
             port: *port,
         },
-        Place::Unix(path) => Target::Unix(path.clone()),
+        (Place::Tcp { port, .. }, None) => Target::Tcp {
+            host: way.host(),
+            port: *port,
+        },
+        (Place::Unix(path), _) => Target::Unix(path.clone()),
     }
 }
 
-/// What the certificate must prove, where no pin stands for it.
-fn name(host: &Host) -> Result<ServerName<'static>, SetupError> {
-    let text = match &host.place {
-        Place::Tcp { host, .. } => host.clone(),
-        Place::Unix(_) => "localhost".to_owned(),
-    };
+/// What the certificate must prove, where nothing stands for it.
+fn name(proving: &Proving) -> Result<ServerName<'static>, SetupError> {
+    let text = proving.name.clone();
     ServerName::try_from(text.clone()).map_err(|_| SetupError::Name(text))
 }

@@ -74,6 +74,7 @@ impl Fixture {
 fn attempt(body: StoredBody, addresses: &[&str]) -> Attempt {
     let mut number = 0;
     Attempt {
+        protection: Default::default(),
         id: QueueId::new(ulid::Ulid(1)),
         account: None,
         body: BodyType::SevenBit,

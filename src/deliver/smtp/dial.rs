@@ -30,6 +30,8 @@ pub(super) enum DialFailure {
     Resolve(Status),
     /// No address could be reached.
     Connect(Status),
+    /// What answered is a listener of ours.
+    Loop(Status),
 }
 
 /// A connected socket, and its address where it has one.
@@ -46,23 +48,26 @@ pub(super) enum Dialler<'a> {
 
 impl<'a> Dialler<'a> {
     /// Finds the addresses of a target.
-    pub(super) async fn new(target: &'a Target, setup: &Setup) -> Result<Self, DialFailure> {
-        let (host, port) = match target {
-            Target::Unix(path) => return Ok(Dialler::Unix(Some(path))),
-            Target::Tcp { host, port } => (&**host, *port),
-        };
-        let mut addresses = match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => look_up(host, lookup_host((host, port))).await?,
-        };
-        if let Some(source) = setup.source {
-            addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
-            if addresses.is_empty() {
-                let why = format!("{host}: no address of the kind of our own, {source}");
-                return Err(unreachable(&why));
+    pub(super) async fn new(target: &'a Target) -> Result<Self, DialFailure> {
+        match target {
+            Target::Unix(path) => Ok(Dialler::Unix(Some(path))),
+            Target::Tcp { host, port } => {
+                let addresses = match host.parse::<IpAddr>() {
+                    Ok(address) => vec![SocketAddr::new(address, *port)],
+                    Err(_) => look_up(host, lookup_host((&**host, *port))).await?,
+                };
+                Ok(Self::of(host, addresses))
+            }
+            Target::Found {
+                host,
+                addresses,
+                port,
+            } => {
+                let addresses = addresses.iter().take(ADDRESSES);
+                let addresses = addresses.map(|address| SocketAddr::new(*address, *port));
+                Ok(Self::of(host, addresses.collect()))
             }
         }
-        Ok(Self::of(host, addresses))
     }
 
     pub(super) fn of(host: &'a str, addresses: Vec<SocketAddr>) -> Self {
@@ -92,7 +97,15 @@ impl<'a> Dialler<'a> {
                 }
             }
             Dialler::Tcp { host, rest } => {
-                match in_turn(rest, limit, |address| tcp(address, setup.source)).await {
+                let connect = |address| tcp(address, setup.sources.to(&address));
+                match in_turn(rest, limit, connect).await {
+                    Ok((socket, address)) if is_own(&socket, address, setup) => {
+                        Err(DialFailure::Loop(transient(
+                            4,
+                            6,
+                            format!("{host} is this server itself ({address})"),
+                        )))
+                    }
                     Ok((socket, address)) => Ok((Box::new(socket), Some(address))),
                     Err(why) if host.parse::<IpAddr>().is_ok() => Err(unreachable(&why)),
                     Err(why) => Err(unreachable(&format!("{host}: {why}"))),
@@ -100,6 +113,13 @@ impl<'a> Dialler<'a> {
             }
         }
     }
+}
+
+/// Whether a connection has come back to us: from an address of this machine to the same one, where
+/// we listen on that port.
+fn is_own(socket: &TcpStream, to: SocketAddr, setup: &Setup) -> bool {
+    let from = socket.local_addr();
+    setup.own_ports.contains(&to.port()) && from.is_ok_and(|from| from.ip() == to.ip())
 }
 
 fn unreachable(why: &str) -> DialFailure {
@@ -204,6 +224,7 @@ mod tests {
         match failure {
             DialFailure::Resolve(status) => format!("resolve {status}"),
             DialFailure::Connect(status) => format!("connect {status}"),
+            DialFailure::Loop(status) => format!("loop {status}"),
         }
     }
 

@@ -22,7 +22,12 @@ mod stream;
 mod tests;
 mod wire;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::pki_types::ServerName;
 
@@ -47,15 +52,43 @@ pub enum Target {
         /// Its port.
         port: u16,
     },
+    /// A host whose addresses were looked up before, in the order in which they are tried.
+    Found {
+        /// Its name.
+        host: Box<str>,
+        /// Its addresses.
+        addresses: Arc<[IpAddr]>,
+        /// Its port.
+        port: u16,
+    },
     /// A socket of this machine.
     Unix(PathBuf),
+}
+
+/// Our own address for each kind of connection; none lets the system choose.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sources {
+    /// For IPv4.
+    pub ipv4: Option<Ipv4Addr>,
+    /// For IPv6.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// Ours for a connection to this address.
+    fn to(self, address: &SocketAddr) -> Option<IpAddr> {
+        match address {
+            SocketAddr::V4(_) => self.ipv4.map(IpAddr::V4),
+            SocketAddr::V6(_) => self.ipv6.map(IpAddr::V6),
+        }
+    }
 }
 
 impl Target {
     /// The host as links name it.
     fn host(&self) -> Box<str> {
         match self {
-            Target::Tcp { host, .. } => host.clone(),
+            Target::Tcp { host, .. } | Target::Found { host, .. } => host.clone(),
             Target::Unix(path) => path.display().to_string().into(),
         }
     }
@@ -72,8 +105,10 @@ pub struct Setup {
     pub connect_timeout: Duration,
     /// How long the opening may take as a whole (default [`OPENING_LIMIT`]).
     pub opening_limit: Duration,
-    /// Our own address; none lets the system choose.
-    pub source: Option<IpAddr>,
+    /// Our own addresses.
+    pub sources: Sources,
+    /// Ports that we listen on: a connection to one of them on this very machine is no hand-off.
+    pub own_ports: Arc<[u16]>,
 }
 
 impl Setup {
@@ -84,7 +119,8 @@ impl Setup {
             tls,
             connect_timeout: CONNECT_TIMEOUT,
             opening_limit: OPENING_LIMIT,
-            source: None,
+            sources: Sources::default(),
+            own_ports: Arc::default(),
         }
     }
 }

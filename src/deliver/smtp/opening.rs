@@ -50,6 +50,8 @@ pub enum OpenCause {
     Resolve,
     /// None of its addresses, or not its socket, could be connected to.
     Connect,
+    /// It is this very server.
+    Loop,
     /// The handshake failed.
     Tls(HandshakeError),
     /// What was said and heard on the connection.
@@ -68,7 +70,7 @@ impl Connection {
     /// failed, it is what the last one said that said anything.
     pub async fn open(target: &Target, setup: &Setup) -> Result<Connection, Box<OpenFailure>> {
         let give_up = Instant::now() + setup.opening_limit;
-        match timeout_at(give_up, Dialler::new(target, setup)).await {
+        match timeout_at(give_up, Dialler::new(target)).await {
             Ok(Ok(dialler)) => open_one_of(dialler, target, setup, give_up).await,
             Ok(Err(failure)) => Err(Opening::new(target, setup, give_up).not_dialled(failure)),
             Err(_) => Err(Opening::new(target, setup, give_up).too_late()),
@@ -113,7 +115,7 @@ impl OpenFailure {
     fn is_before_sign_in(&self, setup: &Setup) -> bool {
         use client::Cause;
         match &self.cause {
-            OpenCause::Resolve | OpenCause::Connect | OpenCause::Tls(_) => true,
+            OpenCause::Resolve | OpenCause::Connect | OpenCause::Loop | OpenCause::Tls(_) => true,
             OpenCause::Hop(Cause::Greeting | Cause::Hello | Cause::Tls) => true,
             OpenCause::Hop(Cause::Ending | Cause::Lost | Cause::Timeout | Cause::Protocol) => {
                 setup.options.credentials.is_none()
@@ -137,6 +139,8 @@ impl<'a> Opening<'a> {
             host: target.host(),
             address: None,
             tls: None,
+            mx: None,
+            requiretls: None,
         };
         Opening {
             setup,
@@ -149,6 +153,7 @@ impl<'a> Opening<'a> {
         match failure {
             DialFailure::Resolve(status) => self.failed(OpenCause::Resolve, status),
             DialFailure::Connect(status) => self.failed(OpenCause::Connect, status),
+            DialFailure::Loop(status) => self.failed(OpenCause::Loop, status),
         }
     }
 
@@ -258,7 +263,7 @@ impl<'a> Opening<'a> {
                 return Err((cause, transient(4, 2, text)));
             }
         };
-        let Some(facts) = client.facts(secured.get_ref().1) else {
+        let Some(facts) = client.facts(secured.get_ref().1, name) else {
             return Err((OpenCause::Hop(client::Cause::Local), internal()));
         };
         let channel = channel_of(&facts);

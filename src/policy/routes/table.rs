@@ -237,7 +237,7 @@ fn check_transport(route: &Route) -> Result<(), RouteError> {
             }
             Ok(())
         }
-        Transport::Discard => Ok(()),
+        Transport::Mx(_) | Transport::Discard => Ok(()),
     }
 }
 

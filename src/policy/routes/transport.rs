@@ -1,6 +1,12 @@
 //! How mail of a route travels, as far as it is decided before anybody is spoken to.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
@@ -34,6 +40,8 @@ pub enum Transport {
     },
     /// A smarthost, by SMTP.
     Relay(Hop),
+    /// The mail hosts of the recipient's domain, by SMTP (RFC 5321 §5).
+    Mx(Mx),
     /// Taken and thrown away: for tests.
     Discard,
 }
@@ -45,6 +53,7 @@ impl Transport {
             Transport::Maildir { .. } => "maildir",
             Transport::Lmtp { .. } => "lmtp",
             Transport::Relay(_) => "relay",
+            Transport::Mx(_) => "mx",
             Transport::Discard => "discard",
         }
     }
@@ -53,6 +62,16 @@ impl Transport {
     pub fn hop(&self) -> Option<&Hop> {
         match self {
             Transport::Lmtp { hop, .. } | Transport::Relay(hop) => Some(hop),
+            Transport::Maildir { .. } | Transport::Mx(_) | Transport::Discard => None,
+        }
+    }
+
+    /// Whether its mail leaves by links to hosts, which may answer or not; and how many connections
+    /// one next hop takes at once.
+    pub fn connections(&self) -> Option<usize> {
+        match self {
+            Transport::Lmtp { hop, .. } | Transport::Relay(hop) => Some(hop.connections),
+            Transport::Mx(mx) => Some(mx.connections),
             Transport::Maildir { .. } | Transport::Discard => None,
         }
     }
@@ -63,7 +82,7 @@ impl Transport {
             Transport::Maildir { recipients, .. } | Transport::Lmtp { recipients, .. } => {
                 *recipients
             }
-            Transport::Relay(_) | Transport::Discard => LocalRecipients::Any,
+            Transport::Relay(_) | Transport::Mx(_) | Transport::Discard => LocalRecipients::Any,
         }
     }
 }
@@ -83,6 +102,54 @@ pub struct Hop {
     pub messages_per_connection: u32,
     /// How long a connection waits for a further message before it is closed; zero for not at all.
     pub idle: Duration,
+}
+
+/// How mail hosts of recipients' domains are spoken to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mx {
+    /// The port: 25, but in laboratories.
+    pub port: u16,
+    /// Connections at once to one mail host, whatever domains it serves; at least 1.
+    pub connections: usize,
+    /// Messages that one connection carries at most; at least 1.
+    pub messages_per_connection: u32,
+    /// How long a connection waits for a further message before it is closed; zero for not at all.
+    pub idle: Duration,
+    /// Which of their addresses are tried.
+    pub addresses: AddressKinds,
+    /// Our own address for connections over IPv4; none lets the system choose.
+    pub source_ipv4: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    pub source_ipv6: Option<Ipv6Addr>,
+    /// Authorities that are trusted beside the system's, in a PEM file: for laboratories.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Default for Mx {
+    fn default() -> Self {
+        Mx {
+            port: 25,
+            connections: 16,
+            messages_per_connection: 100,
+            idle: Duration::from_secs(15),
+            addresses: AddressKinds::Both,
+            source_ipv4: None,
+            source_ipv6: None,
+            authorities: None,
+        }
+    }
+}
+
+/// Which addresses of a host are tried.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AddressKinds {
+    /// IPv6 and IPv4 by turns.
+    #[default]
+    Both,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
 }
 
 /// Where one host of a next hop listens.

@@ -30,15 +30,16 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         let now = (self.surroundings.now)();
         while !self.options.hold {
             let next = self.board.take(self.options.attempts, now);
-            let Some((hop, Routed { job, route })) = next else {
+            let Some((line, Routed { job, route })) = next else {
                 break;
             };
-            let attempting = self.attempting(job, hop.clone(), route.transport.kind(), done);
+            let hop = Arc::from(route.name.as_str());
+            let attempting = self.attempting(job, hop, route.transport.kind(), done);
             let (carrier, tell) = (self.carrier.clone(), self.tell.clone());
             let reading = self.reading;
             self.attempts.spawn(async move {
                 let standing = attempting.run(&route, &carrier).await;
-                let _ = tell.send(Event::Finished(hop, standing, reading));
+                let _ = tell.send(Event::Finished(line, standing, reading));
             });
         }
     }

@@ -1,6 +1,6 @@
 //! From a claim to the lines of its next hops; and what becomes of jobs that do not get there.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,20 +42,31 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     /// Puts a job's recipients into the lines of their next hops.
     pub(super) fn route(&mut self, job: Job, done: &mpsc::Sender<Settlement>) {
         let mut groups: Vec<(Option<Arc<Route>>, Vec<DueRecipient>)> = Vec::new();
+        // The last group of each next hop.
+        let mut open: HashMap<(Option<String>, String), usize> = HashMap::new();
         for recipient in job.recipients {
             let origin = job.message.origin();
             let route = self.options.routes.shared(&recipient.address, &origin);
-            let name = route.as_ref().map(|route| &route.name);
-            let most = match route.as_ref().map(|route| &route.transport) {
-                Some(Transport::Relay(_) | Transport::Lmtp { .. }) => RECIPIENTS_TOGETHER,
-                Some(Transport::Maildir { .. } | Transport::Discard) | None => RECIPIENTS_APART,
+            let (most, domain) = match route.as_ref().map(|route| &route.transport) {
+                Some(Transport::Relay(_) | Transport::Lmtp { .. }) => {
+                    (RECIPIENTS_TOGETHER, String::new())
+                }
+                // Each domain is a next hop of its own.
+                Some(Transport::Mx(_)) => {
+                    let domain = recipient.address.domain().canonical();
+                    (RECIPIENTS_TOGETHER, domain)
+                }
+                Some(Transport::Maildir { .. } | Transport::Discard) | None => {
+                    (RECIPIENTS_APART, String::new())
+                }
             };
-            let group = groups.iter_mut().find(|(other, recipients)| {
-                other.as_ref().map(|route| &route.name) == name && recipients.len() < most
-            });
-            match group {
-                Some((_, recipients)) => recipients.push(recipient),
-                None => groups.push((route, vec![recipient])),
+            let key = (route.as_ref().map(|route| route.name.clone()), domain);
+            match open.get(&key).and_then(|at| groups.get_mut(*at)) {
+                Some((_, recipients)) if recipients.len() < most => recipients.push(recipient),
+                Some(_) | None => {
+                    open.insert(key, groups.len());
+                    groups.push((route, vec![recipient]));
+                }
             }
         }
         // All of them first: none is over before every one has begun.
@@ -68,7 +79,13 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 recipients,
             };
             match route {
-                Some(route) => self.enqueue(job, route, done),
+                Some(route) if matches!(route.transport, Transport::Mx(_)) => {
+                    self.seek(job, route);
+                }
+                Some(route) => {
+                    let line = route.name.as_str().into();
+                    self.enqueue(job, route, line, done);
+                }
                 // A reload took the route away that was there at RCPT: it may come back.
                 None => {
                     let outcome = deferred(4, 4, "no route leads to this domain");
@@ -84,14 +101,20 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         }
     }
 
-    fn enqueue(&mut self, job: Job, route: Arc<Route>, done: &mpsc::Sender<Settlement>) {
+    /// Puts a job into this line, or decides that it is not to stand there at present.
+    pub(super) fn enqueue(
+        &mut self,
+        job: Job,
+        route: Arc<Route>,
+        hop: Arc<str>,
+        done: &mpsc::Sender<Settlement>,
+    ) {
         let now = (self.surroundings.now)();
-        let hop: Arc<str> = route.name.as_str().into();
-        let place = route.transport.hop();
+        let connections = route.transport.connections();
         if let Some(until) = self.reputations.silent_until(&hop, now) {
             return self.defer_silent(job, &route, &hop, until, done);
         }
-        let class = match place {
+        let class = match connections {
             None => Class::Proven,
             Some(_) => self.reputations.class(&hop),
         };
@@ -109,7 +132,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 false => Urgency::Again,
             },
             class,
-            at_once: place.map_or(per_hop, |place| place.connections.min(per_hop)),
+            at_once: connections.map_or(per_hop, |most| most.min(per_hop)),
             job: Routed { job, route },
         };
         self.board.push(&hop, entry);
@@ -166,7 +189,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 false => Ends::None,
             },
         };
-        self.defer(job, hop, unasked, done);
+        self.defer(job, &Arc::from(route.name.as_str()), unasked, done);
     }
 
     /// Decides a job without an attempt.
@@ -255,7 +278,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         }
         let now = (self.surroundings.now)();
         let mut given_back = Vec::new();
-        for Routed { job, .. } in self.board.drain() {
+        let sought = self.seeking.drain();
+        for Routed { job, .. } in self.board.drain().into_iter().chain(sought) {
             given_back.push(job.postponed(now));
             self.close(&job.message, done);
         }

@@ -28,6 +28,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     ) {
         let deadline = Instant::now() + self.options.stop_within;
         drop(self.board.drain());
+        drop(self.seeking.drain());
         let finish = async { while self.attempts.join_next().await.is_some() {} };
         if timeout_at(deadline, finish).await.is_err() {
             warn!(
@@ -69,7 +70,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
 
     fn happened_while_stopping(&mut self, event: Event) {
         match event {
-            Event::Finished(..) => {}
+            Event::Finished(..) | Event::Sited(..) => {}
             Event::Recorded(recorded) => self.settled(&recorded.id, recorded.recipients),
             Event::Looked(found) => {
                 self.looking = false;

@@ -44,6 +44,7 @@ pub(super) struct Row {
     pub(super) received_at: SystemTime,
     pub(super) attempts: u32,
     pub(super) delay_told_at: Option<SystemTime>,
+    pub(super) unprotected_since: Option<SystemTime>,
     pub(super) notify: Option<Notify>,
     pub(super) state: State,
 }
@@ -53,6 +54,7 @@ impl Row {
         DueRecipient {
             attempts: self.attempts,
             delay_told_at: self.delay_told_at,
+            unprotected_since: self.unprotected_since,
             notify: self.notify,
             ..DueRecipient::fresh(number, self.address.clone().into())
         }
@@ -70,6 +72,7 @@ fn claim(id: &QueueId, received_at: SystemTime) -> Claim {
         smtputf8: false,
         ret: None,
         envelope_id: None,
+        protection: Default::default(),
         received_at,
         recipients: Vec::new(),
         content: None,
@@ -112,6 +115,7 @@ impl Memory {
                 received_at,
                 attempts: 0,
                 delay_told_at: None,
+                unprotected_since: None,
                 notify: None,
                 state,
             };
@@ -238,6 +242,7 @@ impl Custody for Memory {
             if record.tells_delay {
                 row.delay_told_at = Some(record.ended_at);
             }
+            row.unprotected_since = record.unprotected_since;
             row.state = match record.next {
                 Next::Done => match record.outcome {
                     Outcome::Delivered(_) | Outcome::Relayed(..) => State::Delivered,

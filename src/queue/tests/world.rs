@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::{Memory, State, content, locked};
 use crate::{
-    deliver::{Attempt, Attempted, Standing},
-    envelope::{Outcome, QueueId, Reporting, Status},
-    policy::routes::{
-        DomainPattern, Encryption, Hop, Host, LocalRecipients, Place, Route, RouteTable, Transport,
-        Trust,
+    deliver::{Attempt, Attempted, Standing, Unprotected},
+    envelope::{Level, Outcome, QueueId, Reporting, Status},
+    policy::{
+        routes::{
+            DomainPattern, Encryption, Hop, Host, LocalRecipients, Mx, Place, Route, RouteTable,
+            Transport, Trust,
+        },
+        security::Requirement,
     },
     queue::{
         Options, Queue, Surroundings,
@@ -43,6 +46,11 @@ pub(super) enum Reaction {
     DeferLate(Duration),
     RefuseLate(Duration),
     Relay(Reporting),
+    /// So many hosts are not protected as strict mail, or other mail, asks for.
+    Unprotected {
+        hosts: u32,
+        strict: bool,
+    },
     /// The hop as a whole does not answer for so long, after it was waited for so long.
     Silent {
         after: Duration,
@@ -71,6 +79,13 @@ pub(super) struct Tried {
 }
 
 impl Carrier for Arc<Hops> {
+    /// Domains are served by the host behind their first dot; those of `unknown` by nobody knows whom.
+    async fn site(&self, _route: &Route, domain: &Domain) -> Option<Box<str>> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (_, host) = domain.as_str().split_once('.')?;
+        (host != "unknown").then(|| host.into())
+    }
+
     async fn attempt(&self, attempt: Attempt) -> Attempted {
         let index = {
             let mut attempts = locked(&self.attempts);
@@ -85,6 +100,7 @@ impl Carrier for Arc<Hops> {
         };
         let mut outcomes = Vec::new();
         let mut standing = Standing::Answers;
+        let mut unprotected = None;
         for recipient in &attempt.recipients {
             let status = |class| Status::new(EnhancedCode::new(class, 2, 0), "says the script");
             outcomes.push(match (self.script)(&attempt.route.name, recipient) {
@@ -101,6 +117,21 @@ impl Carrier for Arc<Hops> {
                 Reaction::RefuseLate(time) => {
                     tokio::time::sleep(time).await;
                     Outcome::Failed(status(5))
+                }
+                Reaction::Unprotected { hosts, strict } => {
+                    unprotected = Some(Unprotected {
+                        required: Some(Requirement {
+                            level: if strict {
+                                Level::Verified
+                            } else {
+                                Level::Encrypted
+                            },
+                            passed_on: false,
+                            published_counts: true,
+                        }),
+                        hosts,
+                    });
+                    Outcome::Deferred(Status::new(EnhancedCode::new(4, 7, 5), "not protected"))
                 }
                 Reaction::Relay(reporting) => Outcome::Relayed(status(2), reporting),
                 Reaction::Silent { after, until } => {
@@ -119,9 +150,13 @@ impl Carrier for Arc<Hops> {
                     .push(recipient.number);
             }
         }
+        let mut attempted = Attempted::local(outcomes);
+        for result in attempted.results.iter_mut().flatten() {
+            result.unprotected = unprotected;
+        }
         Attempted {
             standing,
-            ..Attempted::local(outcomes)
+            ..attempted
         }
     }
 }
@@ -197,6 +232,23 @@ pub(super) fn relays(domains: &[&str]) -> Options {
     });
     Options {
         routes: RouteTable::new(routes.collect()).unwrap(),
+        ..options()
+    }
+}
+
+/// One route to the mail hosts of every domain.
+pub(super) fn mail_hosts(connections: usize) -> Options {
+    let route = Route {
+        name: "mx".into(),
+        domains: vec![DomainPattern::Any],
+        origins: Vec::new(),
+        transport: Transport::Mx(Mx {
+            connections,
+            ..Mx::default()
+        }),
+    };
+    Options {
+        routes: RouteTable::new(vec![route]).unwrap(),
         ..options()
     }
 }

@@ -31,6 +31,7 @@ fn report(number: u64, of: u64) -> Report {
             smtputf8: false,
             ret: None,
             envelope_id: None,
+            protection: Default::default(),
         },
         header: "Subject: report\r\n\r\n".into(),
         body: "told\r\n".into(),
@@ -176,6 +177,8 @@ async fn every_host_that_was_tried_is_written_down() {
             host: host.into(),
             address: "192.0.2.1:465".parse().ok(),
             tls,
+            mx: Some(crate::envelope::MxProof::Dnssec),
+            requiretls: None,
         })
     };
     let tls = LinkTls {

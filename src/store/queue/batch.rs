@@ -14,7 +14,7 @@ use super::{
     statements::{ACCEPT, EVERYTHING},
 };
 use crate::{
-    envelope::{BodyType, Envelope, Identity, Link, Outcome, QueueId, Status},
+    envelope::{BodyType, Envelope, Identity, Level, Link, Outcome, QueueId, Status, TlsWish},
     smtp::{EnvelopeId, Mailbox, OriginalRecipient},
     store::{Store, StoreError},
 };
@@ -87,6 +87,8 @@ pub struct Record<'a> {
     pub next: Next,
     /// The sender hears of the delay.
     pub tells_delay: bool,
+    /// Since when it waits for protection, where it does.
+    pub unprotected_since: Option<SystemTime>,
     /// The history keeps it.
     pub in_history: bool,
 }
@@ -226,6 +228,11 @@ impl Batch {
             .optional_text(envelope.ret.map(|ret| ret.to_string()).as_deref())
             .optional_text(envelope.envelope_id.as_ref().map(EnvelopeId::as_str))
             .optional_text(row.report_of.map(QueueId::as_str))
+            .optional_text(envelope.protection.level.map(Level::as_str))
+            .optional_text(match envelope.protection.tls {
+                TlsWish::Unsaid => None,
+                wish => Some(wish.as_str()),
+            })
             .end();
         for (number, recipient) in envelope.recipients.iter().enumerate() {
             self.recipients
@@ -274,6 +281,7 @@ impl Batch {
             .optional(told_at)
             .link(record.link)
             .number(1)
+            .optional(record.unprotected_since.map(milliseconds))
             .end();
     }
 
@@ -285,8 +293,9 @@ impl Batch {
             .number(recipient)
             .text("due")
             .number(milliseconds(until))
-            .nulls(14)
+            .nulls(16)
             .number(0)
+            .nulls(1)
             .end();
     }
 
@@ -307,6 +316,7 @@ impl Batch {
             .nulls(1)
             .link(Some(vain.link))
             .number(0)
+            .nulls(1)
             .end();
     }
 

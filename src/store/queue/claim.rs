@@ -29,6 +29,10 @@ pub struct ClaimedMessage {
     pub body_type: String,
     /// Whether SMTPUTF8 was asked for.
     pub smtputf8: bool,
+    /// The least level of its hand-offs: a word of [`crate::envelope::Level`].
+    pub level: Option<String>,
+    /// What it asks of TLS: a word of [`crate::envelope::TlsWish`]; none where nothing.
+    pub tls_wish: Option<String>,
     /// When it was accepted.
     pub received_at: SystemTime,
     /// In the order of the envelope.
@@ -50,6 +54,8 @@ pub struct ClaimedRecipient {
     pub attempts: u32,
     /// When its sender last heard of the delay.
     pub delay_told_at: Option<SystemTime>,
+    /// Since when it waits for protection, where it does.
+    pub unprotected_since: Option<SystemTime>,
 }
 
 /// Content as stored.
@@ -90,7 +96,7 @@ impl Store {
             .await?;
         rows.sort_unstable_by_key(|(message, number, ..)| (*message, *number));
         let mut claimed: Vec<ClaimedMessage> = Vec::new();
-        for (message, number, address, attempts, notify, original, told_at) in rows {
+        for (message, number, address, attempts, notify, original, told_at, since) in rows {
             if claimed.last().is_none_or(|last| last.number != message) {
                 claimed.push(message_row(&mut transaction, message).await?);
             }
@@ -102,6 +108,7 @@ impl Store {
                     original,
                     attempts,
                     delay_told_at: told_at.map(time),
+                    unprotected_since: since.map(time),
                 });
             }
         }
@@ -195,6 +202,8 @@ type MessageColumns = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<String>,
+    Option<String>,
 );
 type RecipientColumns = (
     i64,
@@ -203,6 +212,7 @@ type RecipientColumns = (
     u32,
     Option<String>,
     Option<String>,
+    Option<i64>,
     Option<i64>,
 );
 pub(super) type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
@@ -226,7 +236,7 @@ async fn message_row(
     let row: Result<MessageColumns, _> = sqlx::query_as(
         r#"
         SELECT id, sender, body_type, smtputf8, received_at,
-               account, account_name, report_of, ret, envelope_id
+               account, account_name, report_of, ret, envelope_id, level, tls_wish
           FROM messages
          WHERE number = $1
         "#,
@@ -241,8 +251,8 @@ async fn message_row(
         }
         Err(error) => return Err(error),
     };
-    let (id, sender, body_type, smtputf8, received_at, account, name, report_of, ret, envelope_id) =
-        row;
+    let (id, sender, body_type, smtputf8, received_at, account, name, report_of, ..) = row;
+    let (.., ret, envelope_id, level, tls_wish) = row;
     Ok(ClaimedMessage {
         number,
         id: lossy(id),
@@ -253,6 +263,8 @@ async fn message_row(
         envelope_id,
         body_type,
         smtputf8,
+        level,
+        tls_wish,
         received_at: time(received_at),
         recipients: Vec::new(),
     })
@@ -318,7 +330,8 @@ pub(super) const CLAIM: &str = r#"
              GROUP BY message
              ORDER BY min(next_attempt_at)
              LIMIT ?4)
-    RETURNING message, number, address, attempts, notify, original, delay_told_at
+    RETURNING message, number, address, attempts, notify, original, delay_told_at,
+              unprotected_since
 "#;
 
 /// `?1` incarnation, `?2` now, `?3` lease.

@@ -4,7 +4,7 @@ pub(super) mod statements;
 
 use std::time::SystemTime;
 
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use self::statements::{
     EVENTS, EVENTS_OF_ACCOUNT, EVENTS_OF_MESSAGE, LAST_TRY, MESSAGE, REPORTS, TRIES, WAITING,
@@ -73,6 +73,11 @@ pub struct StoredTry {
     pub peer: Option<String>,
     /// How the link was encrypted, where it was.
     pub tls: Option<StoredTls>,
+    /// For a mail host of the recipient's domain, what vouched for its being one: a word of
+    /// [`crate::envelope::MxProof`].
+    pub mx_proof: Option<String>,
+    /// Whether REQUIRETLS was passed on, where the message asked for it.
+    pub requiretls: Option<bool>,
     /// Start of it.
     pub started_at: SystemTime,
     /// End of it.
@@ -189,7 +194,7 @@ async fn trace(
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
-    let tries: Vec<TryColumns> = sqlx::query_as(TRIES)
+    let tries = sqlx::query(TRIES)
         .bind(id)
         .fetch_all(&mut *connection)
         .await?;
@@ -209,7 +214,7 @@ async fn trace(
         id: id.to_owned(),
         message: message.map(traced_message),
         waiting: waiting(connection, id, now).await?,
-        tries: tries.into_iter().map(stored_try).collect(),
+        tries: tries.iter().map(stored_try).collect::<Result<_, _>>()?,
         reports: Vec::new(),
         events: events.into_iter().map(event).collect(),
     };
@@ -253,23 +258,6 @@ type MessageColumns = (
     Option<i64>,
     Option<String>,
 );
-type TryColumns = (
-    u32,
-    Vec<u8>,
-    String,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    i64,
-    i64,
-    String,
-    Option<String>,
-    String,
-    String,
-);
 type ReportColumns = (String, i64, Option<i64>);
 type EventColumns = (
     i64,
@@ -295,40 +283,39 @@ fn traced_message(row: MessageColumns) -> TracedMessage {
     }
 }
 
-fn stored_try(row: TryColumns) -> StoredTry {
-    let (recipient, address, next_hop, host, peer, ..) = row;
-    let (
-        ..,
-        version,
-        suite,
-        fingerprint,
-        proof,
-        started_at,
-        ended_at,
-        outcome,
-        code,
-        text,
-        said_by,
-    ) = row;
-    StoredTry {
-        recipient,
-        address: lossy(address),
-        next_hop,
-        host,
-        peer,
-        tls: version.map(|version| StoredTls {
-            version,
-            suite: suite.unwrap_or_default(),
-            fingerprint: fingerprint.unwrap_or_default(),
-            proof: proof.unwrap_or_default(),
-        }),
-        started_at: time(started_at),
-        ended_at: time(ended_at),
-        outcome,
-        code,
-        text,
-        said_by,
-    }
+fn stored_try(row: &SqliteRow) -> Result<StoredTry, StoreError> {
+    let version: Option<String> = row.try_get(5)?;
+    let tls = match version {
+        None => None,
+        Some(version) => {
+            let text = |at| {
+                row.try_get::<Option<String>, usize>(at)
+                    .map(Option::unwrap_or_default)
+            };
+            Some(StoredTls {
+                version,
+                suite: text(6)?,
+                fingerprint: text(7)?,
+                proof: text(8)?,
+            })
+        }
+    };
+    Ok(StoredTry {
+        recipient: row.try_get(0)?,
+        address: lossy(row.try_get(1)?),
+        next_hop: row.try_get(2)?,
+        host: row.try_get(3)?,
+        peer: row.try_get(4)?,
+        tls,
+        mx_proof: row.try_get(9)?,
+        requiretls: row.try_get(10)?,
+        started_at: time(row.try_get(11)?),
+        ended_at: time(row.try_get(12)?),
+        outcome: row.try_get(13)?,
+        code: row.try_get(14)?,
+        text: row.try_get(15)?,
+        said_by: row.try_get(16)?,
+    })
 }
 
 fn event(row: EventColumns) -> StoredEvent {

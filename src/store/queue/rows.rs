@@ -5,7 +5,7 @@ use std::fmt::Write;
 use data_encoding::HEXLOWER;
 
 use crate::{
-    envelope::{Link, Status, Voice},
+    envelope::{Link, MxProof, Status, Voice},
     smtp::Mailbox,
 };
 
@@ -83,7 +83,8 @@ impl Rows {
             })
     }
 
-    /// Host, peer, and version, suite, fingerprint and proof of TLS: six columns.
+    /// Host, peer, and version, suite, fingerprint and proof of TLS, proof of the mail host, and
+    /// whether REQUIRETLS was passed on: eight columns.
     pub(super) fn link(&mut self, link: Option<&Link>) -> &mut Self {
         let tls = link.and_then(|link| link.tls.as_ref());
         let peer = link.and_then(|link| link.address);
@@ -93,6 +94,8 @@ impl Rows {
             .optional_text(tls.map(|tls| &*tls.suite))
             .optional_text(tls.map(|tls| HEXLOWER.encode(&tls.fingerprint)).as_deref())
             .optional_text(tls.map(|tls| tls.proof.as_str()))
+            .optional_text(link.and_then(|link| link.mx).map(MxProof::as_str))
+            .optional(link.and_then(|link| link.requiretls).map(i64::from))
     }
 
     /// So many columns without a value.

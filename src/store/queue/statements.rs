@@ -10,10 +10,11 @@ macro_rules! accept {
 
         INSERT INTO messages
                (number, id, account, sender, body_type, smtputf8, size_octets, received_at,
-                account_name, message_id, ret, envelope_id, report_of)
+                account_name, message_id, ret, envelope_id, report_of, level, tls_wish)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
                value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-               value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17
+               value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17,
+               value ->> 18, value ->> 19
           FROM json_each($1);
 
         INSERT INTO contents (message, header, body, body_file, body_octets)
@@ -42,11 +43,12 @@ macro_rules! settle {
         INSERT INTO tries
                (queue_id, recipient, address, next_hop,
                 started_at, ended_at, outcome, code, text, said_by,
-                host, peer, tls_version, tls_suite, tls_fingerprint, tls_proof)
+                host, peer, tls_version, tls_suite, tls_fingerprint, tls_proof,
+                mx_proof, requiretls)
         SELECT m.id, r.number, r.address, j.value ->> 4,
                j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9,
                j.value ->> 10, j.value ->> 12, j.value ->> 13, j.value ->> 14, j.value ->> 15,
-               j.value ->> 16, j.value ->> 17
+               j.value ->> 16, j.value ->> 17, j.value ->> 18, j.value ->> 19
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
@@ -68,11 +70,15 @@ macro_rules! settle {
         -- An update through the key: UPDATE … FROM walks the whole table first.
         INSERT INTO recipients
                (message, number, address, status, next_attempt_at, attempts, last_code, last_text,
-                delay_told_at)
+                delay_told_at, unprotected_since)
         SELECT r.message, r.number, r.address, j.value ->> 2, j.value ->> 3,
-               r.attempts + (j.value ->> 18),
+               r.attempts + (j.value ->> 20),
                coalesce(j.value ->> 8, r.last_code), coalesce(j.value ->> 9, r.last_text),
-               coalesce(j.value ->> 11, r.delay_told_at)
+               coalesce(j.value ->> 11, r.delay_told_at),
+               CASE WHEN j.value ->> 20 = 0               -- no attempt was made
+                    THEN r.unprotected_since
+                    ELSE j.value ->> 21
+               END
           FROM json_each($4) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
@@ -85,7 +91,8 @@ macro_rules! settle {
                attempts = excluded.attempts,
                last_code = excluded.last_code,
                last_text = excluded.last_text,
-               delay_told_at = excluded.delay_told_at;
+               delay_told_at = excluded.delay_told_at,
+               unprotected_since = excluded.unprotected_since;
 
         SELECT body_file
           FROM contents

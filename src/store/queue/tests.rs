@@ -131,6 +131,7 @@ fn batch(number: i64, id: &QueueId) -> Batch {
         smtputf8: false,
         ret: None,
         envelope_id: None,
+        protection: Default::default(),
     };
     let mut batch = Batch::default();
     batch.message(&MessageRow {

@@ -55,6 +55,8 @@ async fn greet(wire: impl Wire + 'static, setup: &Setup) -> Result<Connection, B
         host: "pipe".into(),
         address: None,
         tls: None,
+        mx: None,
+        requiretls: None,
     };
     let opening = Opening {
         setup,

@@ -267,24 +267,49 @@ async fn lmtp_is_spoken_over_a_unix_socket() {
 #[tokio::test]
 async fn our_own_address_can_be_chosen() {
     let (listener, address) = listen().await;
-    let source: std::net::IpAddr = "127.0.0.2".parse().unwrap();
+    let source = std::net::Ipv4Addr::new(127, 0, 0, 2);
     let host = tokio::spawn(async move {
         let (socket, from) = listener.accept().await.unwrap();
         Peer::new(socket).play(HELLO).await;
         from.ip()
     });
     let mut setup = plain();
-    setup.source = Some(source);
+    setup.sources = Sources {
+        ipv4: Some(source),
+        ipv6: Some(std::net::Ipv6Addr::LOCALHOST),
+    };
     Connection::open(&at(address), &setup).await.unwrap();
     assert_eq!(host.await.unwrap(), source);
+}
 
-    setup.source = Some("::1".parse().unwrap());
-    let failure = Connection::open(&at(address), &setup).await.err().unwrap();
-    assert_eq!(failure.cause, OpenCause::Connect);
+#[tokio::test]
+async fn a_connection_that_comes_back_to_us_is_no_hand_off() {
+    let (listener, address) = listen().await;
+    let mut setup = plain();
+    setup.own_ports = [25, address.port()].into();
+    let target = Target::Found {
+        host: "mx.example".into(),
+        addresses: [address.ip()].into(),
+        port: address.port(),
+    };
+    let failure = Connection::open(&target, &setup).await.err().unwrap();
+    assert_eq!(failure.cause, OpenCause::Loop);
     assert_eq!(
         failure.status.to_string(),
-        "4.4.1 cannot connect to 127.0.0.1: no address of the kind of our own, ::1"
+        format!("4.4.6 mx.example is this server itself ({address})")
     );
+    // From another address of this machine it is another server's business.
+    setup.sources.ipv4 = Some(std::net::Ipv4Addr::new(127, 0, 0, 2));
+    let host = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (socket, from) = listener.accept().await.unwrap();
+            if from.ip() != address.ip() {
+                return Peer::new(socket).play(HELLO).await;
+            }
+        }
+    });
+    assert!(Connection::open(&target, &setup).await.is_ok());
+    host.await.unwrap();
 }
 
 #[tokio::test]

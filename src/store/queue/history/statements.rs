@@ -38,7 +38,7 @@ pub(in crate::store::queue) const WAITING: &str = concat!(
 /// `$1` queue id. A host tried in vain comes before what the attempt came to.
 pub(in crate::store::queue) const TRIES: &str = r#"
     SELECT recipient, address, next_hop, host, peer,
-           tls_version, tls_suite, tls_fingerprint, tls_proof,
+           tls_version, tls_suite, tls_fingerprint, tls_proof, mx_proof, requiretls,
            started_at, ended_at, outcome, code, text, said_by
       FROM tries
      WHERE queue_id = $1
