@@ -59,6 +59,13 @@ impl Client {
             ReplyClass::Permanent if word == Word::Ehlo && self.may_do_without_extensions() => {
                 self.say(Word::Helo);
             }
+            ReplyClass::Permanent if word == Word::Ehlo && self.needs_starttls() => {
+                let text = format!(
+                    "the next hop does not know EHLO, and so no STARTTLS, and TLS is required: {}",
+                    reply.text()
+                );
+                self.refuse_hop(Cause::Tls, verdict::ours(7, 10, text));
+            }
             ReplyClass::Transient | ReplyClass::Permanent => {
                 self.refuse_hop(Cause::Hello, verdict::transient(reply));
             }
@@ -68,10 +75,14 @@ impl Client {
 
     /// HELO offers neither STARTTLS nor AUTH.
     fn may_do_without_extensions(&self) -> bool {
-        let is_secure_enough = match self.options.security {
-            Security::Proved | Security::Encrypted => self.channel != Channel::Plain,
-            Security::IfOffered | Security::Plaintext => true,
-        };
-        is_secure_enough && self.options.credentials.is_none()
+        !self.needs_starttls() && self.options.credentials.is_none()
+    }
+
+    /// Whether the channel is not yet what it must be.
+    fn needs_starttls(&self) -> bool {
+        match self.options.security {
+            Security::Proved | Security::Encrypted => self.channel == Channel::Plain,
+            Security::IfOffered | Security::Plaintext => false,
+        }
     }
 }
