@@ -271,3 +271,28 @@ fn record(record: &rr::Record) -> Option<Record> {
         data,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R7672-2.1.1a: between us and any other address somebody may stand.
+    #[test]
+    fn only_resolvers_of_this_machine_and_those_named_are_believed() {
+        let servers = [
+            "127.0.0.1:53",
+            "127.9.9.9:53",
+            "[::1]:53",
+            "192.0.2.1:53",
+            "192.0.2.2:53",
+        ];
+        let resolver = Resolver::new(&Options {
+            servers: servers.map(|it| it.parse().unwrap()).to_vec(),
+            trusted: vec!["192.0.2.2".parse().unwrap()],
+            ..Options::default()
+        });
+        let trusted: Vec<_> = resolver.servers.iter().map(|it| it.is_trusted).collect();
+        assert_eq!(trusted, [true, true, true, false, true]);
+        assert!(is_near("::ffff:127.0.0.1".parse().unwrap()));
+    }
+}

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     deliver::{Attempted, RecipientResult, Standing, Unprotected},
-    envelope::{Link, Outcome, Reporting},
+    envelope::{Link, MxProof, Outcome, Reporting},
     policy::{
         retry::{Again, Plight},
         security::Requirement,
@@ -82,16 +82,16 @@ impl Ended<'_> {
             .filter_map(|(recipient, result)| Some((recipient, result?)))
             .map(|(recipient, result)| {
                 let step = self.step(&job.message, recipient, &result, options, random);
-                let RecipientResult { outcome, link, .. } = result;
-                self.tell(&job.message, recipient, &outcome, link.as_deref(), &step);
+                self.tell(&job.message, recipient, &result, &step);
                 let report = step.action.and_then(|action| {
-                    let about = told::recipient(recipient, action, &outcome, link.as_deref());
+                    let about = told::recipient(recipient, action, &result);
                     let kind = action.kind();
                     due(recipient.notify, kind, &job.message.sender).then_some(RecipientReport {
                         last_attempt: Some(self.ended_at),
                         ..about
                     })
                 });
+                let RecipientResult { outcome, link, .. } = result;
                 let event = (step.status == Ending::Failed || step.status == Ending::Expired)
                     .then(|| undeliverable(&job.message, recipient, &outcome, self.ended_at))
                     .flatten();
@@ -218,10 +218,10 @@ impl Ended<'_> {
         &self,
         message: &Message,
         recipient: &DueRecipient,
-        outcome: &Outcome,
-        link: Option<&Link>,
+        result: &RecipientResult,
         step: &Step,
     ) {
+        let (outcome, link) = (&result.outcome, result.link.as_deref());
         let age = self.ended_at.duration_since(message.received_at);
         let delay = (age.unwrap_or_default().as_secs_f64() * 100.0).round() / 100.0;
         let (queue_id, to, next_hop) = (&message.id, &recipient.address, &**self.next_hop);
@@ -231,6 +231,7 @@ impl Ended<'_> {
             tls.map(|tls| tracing::field::display(tls.version)),
             tls.map(|tls| tls.proof.as_str()),
         );
+        let mx = link.and_then(|link| link.mx).map(MxProof::as_str);
         let attempts = recipient.attempts.saturating_add(1);
         let said = outcome.status();
         let (dsn, reason, status) = (said.code, said.text.as_str(), step.status.as_str());
@@ -238,10 +239,10 @@ impl Ended<'_> {
             .increment(1);
         match step.status {
             Ending::Failed | Ending::Expired => {
-                warn!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, reason, "delivery given up");
+                warn!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, mx, reason, "delivery given up");
             }
             Ending::Delivered | Ending::Relayed | Ending::Deferred => {
-                info!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, reason, "delivery attempt");
+                info!(%queue_id, %to, relay, next_hop, delay, attempts, %dsn, status, tls = version, proof, mx, reason, "delivery attempt");
             }
         }
     }

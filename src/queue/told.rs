@@ -7,6 +7,7 @@ use tracing::error;
 
 use super::{Options, Surroundings, aftermath::Decided, custody::Custody, job::Message};
 use crate::{
+    deliver::RecipientResult,
     envelope::{Envelope, Link, Outcome, QueueId, Voice},
     message::message_id,
     report::{
@@ -24,17 +25,26 @@ const EXPIRED: EnhancedCode = EnhancedCode::new(4, 4, 7);
 pub(super) fn recipient(
     recipient: &DueRecipient,
     action: Action,
-    outcome: &Outcome,
-    link: Option<&Link>,
+    result: &RecipientResult,
 ) -> RecipientReport {
-    let status = outcome.status();
+    let RecipientResult {
+        outcome,
+        link,
+        unprotected,
+    } = result;
+    let (status, link) = (outcome.status(), link.as_deref());
     let expired = action == Action::Failed && matches!(outcome, Outcome::Deferred(_));
     RecipientReport {
         final_recipient: recipient.address.clone(),
         original_recipient: recipient.original.clone(),
         notify: recipient.notify,
         action,
-        status: if expired { EXPIRED } else { status.code },
+        status: match unprotected.and_then(|why| why.required) {
+            // What was missing says more than that its time is over.
+            Some(_) if expired => EnhancedCode::new(5, status.code.subject, status.code.detail),
+            Some(_) | None if expired => EXPIRED,
+            Some(_) | None => status.code,
+        },
         diagnostic: match (status.voice, action) {
             (Voice::NextHop, _) => Some(Diagnostic::Reply(status.text.clone())),
             // Where a mailbox or a socket lies is nobody's business but the operator's.

@@ -117,6 +117,9 @@ level = "debug"
         "intake",
         "queue",
         "delivery",
+        "dns",
+        "mta_sts",
+        "security",
         "spool",
     ] {
         text += &format!("\n[{table}]\n{}", settings.table(table));

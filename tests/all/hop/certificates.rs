@@ -32,7 +32,24 @@ pub enum Certificate {
     SelfSigned,
     /// For localhost, from an authority that nobody knows.
     OtherAuthority,
+    /// For one-label names below the zones of the laboratory, such as mx1.secure.test, from the
+    /// authority of [`authority`].
+    MailHost,
+    /// The same, good until an hour ago.
+    MailHostExpired,
 }
+
+/// What [`Certificate::MailHost`] names.
+const MAIL_HOSTS: [&str; 8] = [
+    "*.secure.test",
+    "*.insecure.test",
+    "*.sts.test",
+    "*.nsec3.test",
+    "*.a.sts.test",
+    "*.b.sts.test",
+    "*.c.sts.test",
+    "*.d.sts.test",
+];
 
 /// The file with the authority that a client of these hops trusts.
 pub fn authority() -> PathBuf {
@@ -40,12 +57,14 @@ pub fn authority() -> PathBuf {
 }
 
 impl Certificate {
-    pub const ALL: [Certificate; 5] = [
+    pub const ALL: [Certificate; 7] = [
         Certificate::Good,
         Certificate::WrongName,
         Certificate::Expired,
         Certificate::SelfSigned,
         Certificate::OtherAuthority,
+        Certificate::MailHost,
+        Certificate::MailHostExpired,
     ];
 
     /// The SHA-256 of the certificate in DER, by which it may be pinned.
@@ -103,6 +122,8 @@ fn made() -> &'static Made {
         let make = |kind: Certificate| {
             let (names, until) = match kind {
                 Certificate::WrongName => (&["elsewhere.example"][..], 24 * HOUR),
+                Certificate::MailHost => (&MAIL_HOSTS[..], 24 * HOUR),
+                Certificate::MailHostExpired => (&MAIL_HOSTS[..], Duration::ZERO),
                 Certificate::Expired => (&["localhost", "127.0.0.1"][..], Duration::ZERO),
                 _ => (&["localhost", "127.0.0.1"][..], 24 * HOUR),
             };

@@ -70,7 +70,12 @@ struct Control {
 impl Hop {
     /// One on a port of 127.0.0.1.
     pub fn start(script: impl Into<Script>) -> Hop {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Hop::start_at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// One at this address.
+    pub fn start_at(address: SocketAddr, script: impl Into<Script>) -> Hop {
+        let listener = TcpListener::bind(address).unwrap();
         let place = Place::Tcp(listener.local_addr().unwrap());
         Hop::accept(place, script.into(), move || {
             let socket = listener.accept()?.0;

@@ -39,14 +39,14 @@ const NOBODY: u32 = 65_534;
 const GRACE: Duration = Duration::from_millis(300);
 
 /// A peer's process; it ends when dropped, and also when the tests are killed.
-struct Process {
+pub struct Process {
     name: &'static str,
     child: Child,
     directory: TempDir,
 }
 
 impl Process {
-    fn start(
+    pub fn start(
         name: &'static str,
         directory: TempDir,
         program: &Path,
@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// Asks until there is an answer; fails with the log where the process has ended.
-    fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&Process) -> Option<T>) -> T {
+    pub fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&Process) -> Option<T>) -> T {
         wait_for(&format!("{}: {what}", self.name), || {
             let answer = ask(self);
             if answer.is_none() {
@@ -127,7 +127,7 @@ fn directory(name: &str, subdirectories: &[&str]) -> TempDir {
 }
 
 /// Where nothing listens, below the ports that the system gives out by itself.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another run of the tests at the same time begins elsewhere.
     let first = (std::process::id() % 10_000) as u16;

@@ -140,7 +140,7 @@ fn try_to_submit(client: &mut Client, from: &str, to: &[&str], content: &[u8]) -
 }
 
 /// Alice sends a letter.
-fn send(server: &Server, to: &[&str], subject: &str) {
+pub fn send(server: &Server, to: &[&str], subject: &str) {
     let to: Vec<_> = to.iter().map(|to| format!("<{to}>")).collect();
     let to: Vec<_> = to.iter().map(String::as_str).collect();
     let content = letter(subject, "Hello.\r\n");

@@ -73,8 +73,8 @@ fn a_bad_certificate_is_refused_by_a_client_that_looks() {
         }
         let why = result.err().expect("a bad certificate").to_string();
         let named = match certificate {
-            Certificate::WrongName => "not valid for name",
-            Certificate::Expired => "expired",
+            Certificate::WrongName | Certificate::MailHost => "not valid for name",
+            Certificate::Expired | Certificate::MailHostExpired => "expired",
             _ => "UnknownIssuer",
         };
         assert!(why.contains(named), "{certificate:?}: {why}");
