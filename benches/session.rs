@@ -68,7 +68,8 @@ fn drain(session: &mut Session, now: Moment, out: &mut Vec<u8>) {
         match output {
             Output::Send(reply) | Output::StartTls(reply) => reply.write(out),
             Output::Content(octets) => drop(black_box(octets)),
-            Output::ContentAbort | Output::CredentialsInClear | Output::Close => {}
+            Output::ContentAbort | Output::CredentialsInClear | Output::Hint(_) | Output::Close => {
+            }
             Output::Ask(question) => session.answer(
                 now,
                 match question {

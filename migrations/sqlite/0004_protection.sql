@@ -1,12 +1,10 @@
 -- How well mail must be protected on its way out: what accounts and messages ask, what attempts
 -- proved, and since when a recipient waits for it. Times are milliseconds since 1970-01-01 UTC.
 
-ALTER TABLE accounts ADD COLUMN level         TEXT
+ALTER TABLE accounts ADD COLUMN level TEXT
       CHECK (level IN ('opportunistic', 'encrypted', 'verified'));      -- the least for its mail
-ALTER TABLE accounts ADD COLUMN requires_tls  INTEGER NOT NULL DEFAULT 0
-      CHECK (requires_tls IN (0, 1));                                   -- all its mail: REQUIRETLS
-ALTER TABLE accounts ADD COLUMN may_lower_tls INTEGER NOT NULL DEFAULT 0
-      CHECK (may_lower_tls IN (0, 1));                                  -- TLS-Required: No counts
+ALTER TABLE accounts ADD COLUMN tls   TEXT
+      CHECK (tls IN ('require', 'may-lower'));                          -- RFC 8689
 
 ALTER TABLE messages ADD COLUMN level    TEXT
       CHECK (level IN ('opportunistic', 'encrypted', 'verified'));

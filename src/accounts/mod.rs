@@ -38,7 +38,7 @@ use tracing::error;
 
 use self::{behind::Behind, memory::Memory, outcomes::Outcomes};
 use crate::{
-    envelope::{AccountId, Moment},
+    envelope::{AccountId, AccountProtection, Moment},
     policy::{sending::Rights, throttle::Throttle},
     smtp::Mailbox,
     store::{
@@ -64,6 +64,8 @@ pub struct Account {
     pub rights: Rights,
     /// Whether it may sign in.
     pub enabled: bool,
+    /// What holds for all its mail.
+    pub protection: AccountProtection,
 }
 
 /// The store did not answer.
@@ -225,6 +227,7 @@ fn account_of(stored: &StoredAccount) -> Account {
         address: stored.address.clone(),
         rights: Rights::new(stored.patterns.clone()),
         enabled: stored.enabled,
+        protection: stored.protection,
     }
 }
 

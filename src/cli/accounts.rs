@@ -16,6 +16,7 @@ use crate::{
     accounts::{hash_password, login_name},
     admin::control::{self, Request},
     config::Loaded,
+    envelope::{AccountProtection, AccountTls, Level},
     policy::sending::AddressPattern,
     server::DATABASE,
     smtp::{Domain, Mailbox},
@@ -83,6 +84,18 @@ pub enum UserCommand {
     Remove {
         /// Its login name.
         name: String,
+    },
+    /// Set how well an account's mail must be protected on its way out.
+    Tls {
+        /// Its login name.
+        name: String,
+        /// The least level of its hand-offs: opportunistic, encrypted or verified; none: the site's.
+        #[arg(long)]
+        level: Option<String>,
+        /// REQUIRETLS (RFC 8689): as-asked (where a message asks for it), require (for all of its
+        /// mail), or may-lower (a message with "TLS-Required: No" goes without).
+        #[arg(long)]
+        requiretls: Option<String>,
     },
     /// Addresses that an account may send as; *@domain for all of a domain.
     #[command(subcommand)]
@@ -238,6 +251,32 @@ impl UserCommand {
                 store.remove_account(&name).await?;
                 done(format!("Removed account {name}."), "account removed", &name)
             }
+            UserCommand::Tls {
+                name,
+                level,
+                requiretls,
+            } => {
+                let name = login(&name)?;
+                let Some(account) = store.account_by_name(&name).await? else {
+                    bail!("account {name} does not exist");
+                };
+                let asked =
+                    protection(account.protection, level.as_deref(), requiretls.as_deref())?;
+                store.set_protection(&name, asked).await?;
+                Answer::done(
+                    format!(
+                        "Mail of {name}: level {}, REQUIRETLS {}.",
+                        level_word(asked.level),
+                        asked.tls.as_str()
+                    ),
+                    json!({
+                        "done": "protection set",
+                        "name": name,
+                        "level": asked.level.map(Level::as_str),
+                        "requiretls": asked.tls.as_str(),
+                    }),
+                )
+            }
             UserCommand::Address(AddressCommand::Add { name, address }) => {
                 let name = login(&name)?;
                 store.add_address(&name, &pattern(&address)?).await?;
@@ -258,6 +297,37 @@ impl UserCommand {
         changed(store, loaded).await?;
         Ok(answer)
     }
+}
+
+/// What is asked of an account's mail, where not all of it is said anew.
+fn protection(
+    before: AccountProtection,
+    level: Option<&str>,
+    tls: Option<&str>,
+) -> Result<AccountProtection> {
+    if (level, tls) == (None, None) {
+        bail!("nothing to set: give --level, --requiretls or both");
+    }
+    let level = match level {
+        None => before.level,
+        Some("none") => None,
+        Some(word) => match Level::parse(word) {
+            Some(level) => Some(level),
+            None => bail!("--level is opportunistic, encrypted, verified or none, not \"{word}\""),
+        },
+    };
+    let tls = match tls {
+        None => before.tls,
+        Some(word) => match AccountTls::parse(word) {
+            Some(tls) => tls,
+            None => bail!("--requiretls is as-asked, require or may-lower, not \"{word}\""),
+        },
+    };
+    Ok(AccountProtection { level, tls })
+}
+
+fn level_word(level: Option<Level>) -> &'static str {
+    level.map_or("of the site", Level::as_str)
 }
 
 fn done(text: String, what: &str, name: &str) -> Answer {
@@ -287,6 +357,10 @@ fn show(account: &StoredAccount) -> Answer {
     ];
     let sends_as = sends_as(account);
     lines.extend(sends_as.into_iter().map(|address| ("sends as", address)));
+    if account.protection != AccountProtection::default() {
+        lines.push(("level", level_word(account.protection.level).to_owned()));
+        lines.push(("REQUIRETLS", account.protection.tls.as_str().to_owned()));
+    }
     lines.push(("added", timestamp(account.created_at)));
     lines.push(("password set", timestamp(account.password_changed_at)));
     Answer {
@@ -319,6 +393,8 @@ fn object(account: &StoredAccount) -> Value {
         "enabled": account.enabled,
         "address": account.address.to_string(),
         "sends_as": sends_as(account),
+        "level": account.protection.level.map(Level::as_str),
+        "requiretls": account.protection.tls.as_str(),
         "created_at": timestamp(account.created_at),
         "password_changed_at": timestamp(account.password_changed_at),
     })

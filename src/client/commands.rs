@@ -46,6 +46,9 @@ pub(super) fn mail(
     if alphabet == Alphabet::Utf8 {
         line.push_str(" SMTPUTF8");
     }
+    if extensions.requiretls && message.requiretls {
+        line.push_str(" REQUIRETLS");
+    }
     if extensions.auth && vouching == Vouching::Told {
         line.push_str(" AUTH=<>");
     }
@@ -111,6 +114,7 @@ mod tests {
             utf8_header: false,
             ret: ParameterValue::parse("HDRS"),
             envid: ParameterValue::parse("Q+2BX"),
+            requiretls: true,
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Message {
     pub ret: Option<ParameterValue>,
     /// `ENVID=` of RFC 3461, where the sender gave one.
     pub envid: Option<ParameterValue>,
+    /// REQUIRETLS is passed on, where it is offered (RFC 8689 §4.2.1); whether it must be is for the
+    /// caller to see to.
+    pub requiretls: bool,
 }
 
 /// One recipient of a [`Message`].

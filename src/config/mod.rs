@@ -20,7 +20,7 @@ use std::{fmt, path::Path};
 
 pub use differences::{differences, needs_restart};
 pub use example::example;
-pub use options::{Options, PortKind};
+pub use options::{Forecast, Options, PortKind};
 use passwords::Passwords;
 pub use schema::{
     Auth, BareNewline, Certificate, Config, Delivery, HostTable, Http, Intake, Limits, Listeners,

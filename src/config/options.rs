@@ -65,7 +65,7 @@ pub struct Options {
 }
 
 /// What is found out of recipients' domains while a client waits for the answer to RCPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Forecast {
     /// What the operator asks of hand-offs.
     pub levels: Levels,

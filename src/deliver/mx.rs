@@ -79,7 +79,12 @@ pub(super) async fn attempt(
                     required: Some(required),
                     hosts: 1,
                 };
-                tour.refuse(link(host), transient(7, 5, text), unprotected);
+                let status = match shortfall {
+                    // The DNS may tell more another time.
+                    Shortfall::TlsaFailed => transient(7, 0, text),
+                    Shortfall::NotInPolicy | Shortfall::MxNotProved => transient(7, 5, text),
+                };
+                tour.refuse(link(host), status, unprotected);
             }
         }
         if tour.is_over() {

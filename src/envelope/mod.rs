@@ -17,7 +17,7 @@ pub use identity::{AccountId, Identity};
 pub use link::{Link, LinkTls, MxProof, Proof};
 pub use moment::Moment;
 pub use outcome::{Outcome, Reporting, Status, Voice};
-pub use protection::{Level, Protection, TlsWish};
+pub use protection::{AccountProtection, AccountTls, Level, Protection, TlsWish};
 pub use queue_id::{QueueId, QueueIdError};
 pub use tls_facts::{TlsFacts, TlsVersion};
 pub use tlsa::Tlsa;

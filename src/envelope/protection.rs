@@ -71,6 +71,50 @@ impl TlsWish {
     }
 }
 
+/// What an account may ask of TLS for a message, or has to (RFC 8689).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum AccountTls {
+    /// REQUIRETLS where the message asks for it.
+    #[default]
+    AsAsked,
+    /// REQUIRETLS for every message, for clients that cannot ask.
+    Require,
+    /// `TLS-Required: No` counts.
+    MayLower,
+}
+
+impl AccountTls {
+    /// Every one.
+    pub const ALL: [AccountTls; 3] = [
+        AccountTls::AsAsked,
+        AccountTls::Require,
+        AccountTls::MayLower,
+    ];
+
+    /// The word for it in commands, rows and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AccountTls::AsAsked => "as-asked",
+            AccountTls::Require => "require",
+            AccountTls::MayLower => "may-lower",
+        }
+    }
+
+    /// Reads [`AccountTls::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        AccountTls::ALL.into_iter().find(|tls| tls.as_str() == word)
+    }
+}
+
+/// What holds for all mail of an account.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct AccountProtection {
+    /// The least level of its hand-offs, where it has one of its own.
+    pub level: Option<Level>,
+    /// What it asks of TLS.
+    pub tls: AccountTls,
+}
+
 /// What a message's sender and account ask of every hand-off; decided when it is accepted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Protection {
@@ -91,6 +135,9 @@ mod tests {
         }
         for wish in TlsWish::ALL {
             assert_eq!(TlsWish::parse(wish.as_str()), Some(wish));
+        }
+        for tls in AccountTls::ALL {
+            assert_eq!(AccountTls::parse(tls.as_str()), Some(tls));
         }
         assert!(Level::ALL.is_sorted());
         assert_eq!(Level::parse("secure"), None);

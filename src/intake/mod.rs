@@ -23,12 +23,12 @@ use draft::Complete;
 pub use draft::Draft;
 use encode::{Finished, encode};
 use ids::Ids;
-use prepare::{Circumstances, prepare};
+use prepare::{Circumstances, Prepared, prepare};
 use refusal::Refusal;
 
 use crate::{
     accounts::{Account, Accounts},
-    envelope::{BodyType, Envelope, Identity, QueueId, TlsFacts},
+    envelope::{BodyType, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
     message::{Limits, message_id},
     session::{MessageVerdict, SenderVerdict},
     smtp::{Domain, ReversePath},
@@ -176,14 +176,15 @@ impl Intake {
             options: &options,
             own: &account.address,
             may_send_as: &|address| account.rights.may_send_as(address),
+            protection: account.protection,
             submission: &submission,
             id: &id,
             now: received_at,
             random,
         };
         // A panic ends this message and nothing else (S19).
-        let header = panic::catch_unwind(AssertUnwindSafe(|| prepare(section, &circumstances)))
-            .map_err(|_| Refusal::Panicked)??;
+        let prepared = panic::catch_unwind(AssertUnwindSafe(|| prepare(section, &circumstances)));
+        let Prepared { header, protection } = prepared.map_err(|_| Refusal::Panicked)??;
         let mut message = Finished {
             header,
             body: body.finish().await?,
@@ -205,6 +206,7 @@ impl Intake {
             tls,
             ..
         } = submission;
+        envelope.protection = protection;
         if eight_bit || !header.is_ascii() {
             envelope.body = BodyType::EightBitMime;
         }
@@ -231,6 +233,8 @@ impl Intake {
             size_octets,
             tls = tls.as_ref().map(|tls| tls.suite),
             encoded = is_encoded.then_some("long lines"),
+            level = protection.level.map(Level::as_str),
+            requiretls = (protection.tls != TlsWish::Unsaid).then_some(protection.tls.as_str()),
             "message accepted"
         );
         Ok(id)

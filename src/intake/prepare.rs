@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use super::{Options, Refusal, Submission};
 use crate::{
-    envelope::QueueId,
+    envelope::{AccountProtection, Protection, QueueId, TlsWish},
     message::{self, Client, Fixup, Header, Trace},
+    policy::security,
     smtp::{Domain, Mailbox},
 };
 
@@ -16,15 +17,25 @@ pub(super) struct Circumstances<'a> {
     pub(super) own: &'a Mailbox,
     /// The account's rights at this moment.
     pub(super) may_send_as: &'a (dyn Fn(&Mailbox) -> bool + Sync),
+    /// What holds for all mail of the account.
+    pub(super) protection: AccountProtection,
     pub(super) submission: &'a Submission,
     pub(super) id: &'a QueueId,
     pub(super) now: SystemTime,
     pub(super) random: [u8; 16],
 }
 
-/// Checks a section and everybody in whose name it speaks; returns the finished one with its
-/// blank line.
-pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Vec<u8>, Refusal> {
+/// A header section that can be stored.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Prepared {
+    /// With its blank line.
+    pub(super) header: Vec<u8>,
+    /// What hand-offs must be protected by.
+    pub(super) protection: Protection,
+}
+
+/// Checks a section and everybody in whose name it speaks, and finishes it.
+pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Prepared, Refusal> {
     let (options, submission) = (about.options, about.submission);
     let envelope = &submission.envelope;
     let header = Header::read(section, options.hops)?;
@@ -40,6 +51,9 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Vec
             });
         }
     }
+    let asked = envelope.protection.tls == TlsWish::Required;
+    let protection = security::protection(about.protection, asked, header.lowers_tls());
+    let protection = protection.ok_or(Refusal::MayNotLowerTls)?;
     let client = options.reveal_client.then(|| Client {
         name: Domain::parse(&submission.client_name).ok(),
         address: submission.peer.ip(),
@@ -65,7 +79,10 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Vec
         own: about.own,
         smtputf8: envelope.smtputf8,
     };
-    Ok(fixup.apply(&header, &trace)?)
+    Ok(Prepared {
+        header: fixup.apply(&header, &trace)?,
+        protection,
+    })
 }
 
 #[cfg(test)]
@@ -114,12 +131,14 @@ mod tests {
             options: &options,
             own: &mailbox("joe@ours.example"),
             may_send_as: &|address| address.folded_key() == "joe@ours.example",
+            protection: AccountProtection::default(),
             submission: &submission,
             id: &QueueId::new(ulid::Ulid(1)),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
             random: [1; 16],
         };
-        prepare(section.as_bytes().to_vec(), &about).map(|out| String::from_utf8(out).unwrap())
+        prepare(section.as_bytes().to_vec(), &about)
+            .map(|prepared| String::from_utf8(prepared.header).unwrap())
     }
 
     /// R6409-6.3a.

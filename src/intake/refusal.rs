@@ -25,6 +25,9 @@ pub(super) enum Refusal {
         /// The address.
         address: Mailbox,
     },
+    /// `TLS-Required: No` from an account that may not say so.
+    #[error("TLS-Required: No, which the account may not ask for")]
+    MayNotLowerTls,
     /// Closed or removed since the sign-in.
     #[error("account is closed")]
     AccountClosed,
@@ -49,6 +52,7 @@ impl Refusal {
             Refusal::Content(fault) => content::refusal(fault),
             Refusal::LongLine(why) => content::long_line(*why),
             Refusal::NotYours { address, .. } => content::not_yours(address),
+            Refusal::MayNotLowerTls => content::may_not_lower_tls(),
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
@@ -62,7 +66,7 @@ impl Refusal {
     pub(super) fn class(&self) -> &'static str {
         match self {
             Refusal::Content(_) | Refusal::LongLine(_) => "content",
-            Refusal::NotYours { .. } | Refusal::AccountClosed => "rights",
+            Refusal::NotYours { .. } | Refusal::MayNotLowerTls | Refusal::AccountClosed => "rights",
             Refusal::Custody(_) => "custody",
             Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => "internal",
         }

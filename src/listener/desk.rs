@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Proxies, RecipientCheck,
+    Asked, Proxies, RecipientCheck,
     seats::{Admission, Limits, Phase, Seats},
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     intake::{Draft, Intake, Submission},
     policy,
     session::{self, MessageVerdict, Question, Verdict},
+    smtp::Domain,
     tls,
 };
 
@@ -166,6 +167,8 @@ pub(super) trait Decide: Send + Sync {
         question: Question,
         draft: Option<Self::Draft>,
     ) -> impl Future<Output = Verdict> + Send;
+    /// A recipient of this domain is about to be asked for.
+    fn hint(&self, domain: &Domain);
 }
 
 /// Around a question.
@@ -177,6 +180,10 @@ pub(super) struct About<'a> {
 
 impl Decide for Desk {
     type Draft = Draft;
+
+    fn hint(&self, domain: &Domain) {
+        self.recipients.hint(domain);
+    }
 
     fn draft(&self) -> Draft {
         self.intake.draft()
@@ -202,7 +209,16 @@ impl Decide for Desk {
                 by,
                 sender,
                 recipient,
-            } => Verdict::Recipient(self.recipients.check(&by, &sender, &recipient).await),
+                protection,
+            } => {
+                let asked = Asked {
+                    by: &by,
+                    sender: &sender,
+                    recipient: &recipient,
+                    protection,
+                };
+                Verdict::Recipient(self.recipients.check(asked).await)
+            }
             Question::Message {
                 by,
                 envelope,

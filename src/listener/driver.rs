@@ -296,6 +296,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
                 }
                 Output::StartTls(reply) => Box::pin(self.start_tls(reply)).await?,
                 Output::Ask(question) => Box::pin(self.ask(question)).await?,
+                Output::Hint(domain) => self.around.desk.hint(&domain),
                 Output::Content(octets) => {
                     let desk = &self.around.desk;
                     let draft = self.draft.get_or_insert_with(|| Box::new(desk.draft()));

@@ -31,18 +31,32 @@ pub use seats::Limits;
 use std::{future::Future, pin::Pin};
 
 use crate::{
-    envelope::Identity,
+    envelope::{Identity, Protection},
     session::RecipientVerdict,
-    smtp::{Mailbox, ReversePath},
+    smtp::{Domain, Mailbox, ReversePath},
 };
+
+/// What is asked of a recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose mail it is.
+    pub by: &'a Identity,
+    /// The reverse-path.
+    pub sender: &'a ReversePath,
+    /// The recipient.
+    pub recipient: &'a Mailbox,
+    /// What the transaction asks of hand-offs so far.
+    pub protection: Protection,
+}
 
 /// Where a recipient can be reached; handed in by `server`.
 pub trait RecipientCheck: Send + Sync {
-    /// Whether mail of `by` under this reverse-path has a way to this recipient.
+    /// Whether such mail has a way to this recipient.
     fn check<'a>(
         &'a self,
-        by: &'a Identity,
-        sender: &'a ReversePath,
-        recipient: &'a Mailbox,
+        asked: Asked<'a>,
     ) -> Pin<Box<dyn Future<Output = RecipientVerdict> + Send + 'a>>;
+
+    /// A recipient of this domain is about to be asked for; returns at once.
+    fn hint(&self, domain: &Domain);
 }

@@ -81,6 +81,7 @@ impl Machine for Script {
                         },
                         sender: ReversePath::Null,
                         recipient: Mailbox::parse("bob@example.org").unwrap(),
+                        protection: Default::default(),
                     }));
                 }
                 "STARTTLS" => {
@@ -147,6 +148,7 @@ struct Kind;
 impl Decide for Kind {
     type Draft = ();
     fn draft(&self) {}
+    fn hint(&self, _: &crate::smtp::Domain) {}
     async fn write((): &mut (), _: &[u8]) {}
     async fn decide(&self, _: About<'_>, question: Question, _: Option<()>) -> Verdict {
         assert!(matches!(question, Question::Recipient { .. }));

@@ -204,6 +204,23 @@ impl Header {
         Ok(header)
     }
 
+    /// Whether the message says of itself that delivery matters more than protection:
+    /// `TLS-Required: No`, once and with no other value (RFC 8689 §3).
+    pub fn lowers_tls(&self) -> bool {
+        let of_field = |entry: &&Entry| {
+            let name = &self.section[entry.field.name.clone()];
+            name.eq_ignore_ascii_case(b"TLS-Required")
+        };
+        let mut fields = self.entries.iter().filter(of_field);
+        let only = fields.next().filter(|_| fields.next().is_none());
+        only.is_some_and(|entry| {
+            let value = &self.section[entry.field.value.clone()];
+            without_comments(value)
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"no")
+        })
+    }
+
     /// Every mailbox that the message claims to be from, in the order of the fields.
     pub fn authors(&self) -> impl Iterator<Item = Author<'_>> {
         self.entries.iter().flat_map(|entry| {
@@ -252,8 +269,50 @@ pub(super) fn label(section: &[u8], field: &Field) -> String {
     String::from_utf8_lossy(&section[field.name.clone()]).into_owned()
 }
 
+/// A value without its comments (RFC 5322 §3.2.2); line breaks and blanks become spaces.
+fn without_comments(value: &[u8]) -> Vec<u8> {
+    let (mut depth, mut quoted) = (0_usize, false);
+    let mut plain = Vec::new();
+    for octet in value {
+        match octet {
+            _ if quoted => quoted = false,
+            b'\\' if depth > 0 => quoted = true,
+            b'(' => depth += 1,
+            b')' if depth > 0 => depth -= 1,
+            b'\r' | b'\n' | b'\t' if depth == 0 => plain.push(b' '),
+            octet if depth == 0 => plain.push(*octet),
+            _ => {}
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
+    /// R8689-3a.
+    #[test]
+    fn only_one_field_that_says_no_lowers() {
+        for (fields, lowers) in [
+            ("", false),
+            ("TLS-Required: No\r\n", true),
+            ("tls-required:no\r\n", true),
+            ("TLS-Required: (really) No (yes\\)no)\r\n", true),
+            ("TLS-Required:\r\n No\r\n", true),
+            ("TLS-Required: Yes\r\n", false),
+            ("TLS-Required: No, please\r\n", false),
+            ("TLS-Required: N o\r\n", false),
+            ("TLS-Required: \r\n", false),
+            ("TLS-Required: (No)\r\n", false),
+            ("TLS-Required: No\r\nTLS-Required: No\r\n", false),
+            ("TLS-Required: No\r\nTLS-Required: Yes\r\n", false),
+            ("X-TLS-Required: No\r\n", false),
+        ] {
+            let section = format!("From: a@b.example\r\n{fields}");
+            let header = Header::read(section.into_bytes(), 100).unwrap();
+            assert_eq!(header.lowers_tls(), lowers, "{fields:?}");
+        }
+    }
+
     use proptest::prelude::*;
 
     use super::*;

@@ -98,6 +98,17 @@ pub fn not_yours(address: &Mailbox) -> Reply {
     Reply::new(550, 7, 1, format!("You may not send as {address}"))
 }
 
+/// The reply to `TLS-Required: No` from an account that may not ask for it (RFC 8689 §4.1 leaves it to
+/// local policy).
+pub fn may_not_lower_tls() -> Reply {
+    Reply::new(
+        550,
+        7,
+        1,
+        "Header field TLS-Required: you may not send without TLS; remove the field",
+    )
+}
+
 /// The reply where the account was closed or removed since it signed in.
 pub fn account_closed() -> Reply {
     Reply::new(550, 7, 1, "This account may not send mail")

@@ -28,7 +28,7 @@ pub use levels::Levels;
 
 use std::fmt;
 
-use crate::envelope::{Level, MxProof, Protection, TlsWish};
+use crate::envelope::{AccountProtection, AccountTls, Level, MxProof, Protection, TlsWish};
 
 /// What one hand-off requires.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -39,6 +39,25 @@ pub struct Requirement {
     pub passed_on: bool,
     /// What the domain publishes counts. It does not for a message with `TLS-Required: No`.
     pub published_counts: bool,
+}
+
+/// What a message's hand-offs must be protected by, as it is accepted; `None` where it asks for less
+/// than its account may.
+///
+/// `asked` is REQUIRETLS in the envelope, `lowered` is `TLS-Required: No` in the header. The envelope
+/// counts before the header (RFC 8689 §4.1), and so does what the account always asks.
+pub fn protection(account: AccountProtection, asked: bool, lowered: bool) -> Option<Protection> {
+    let tls = match account.tls {
+        AccountTls::Require => TlsWish::Required,
+        AccountTls::AsAsked | AccountTls::MayLower if asked => TlsWish::Required,
+        AccountTls::MayLower if lowered => TlsWish::Optional,
+        AccountTls::AsAsked if lowered => return None,
+        AccountTls::AsAsked | AccountTls::MayLower => TlsWish::Unsaid,
+    };
+    Some(Protection {
+        level: account.level,
+        tls,
+    })
 }
 
 impl Requirement {

@@ -8,11 +8,11 @@ use tracing::error;
 use super::{Options, Surroundings, aftermath::Decided, custody::Custody, job::Message};
 use crate::{
     deliver::RecipientResult,
-    envelope::{Envelope, Link, Outcome, QueueId, Voice},
+    envelope::{Envelope, Link, Outcome, QueueId, TlsWish, Voice},
     message::message_id,
     report::{
-        Action, Diagnostic, Incident, Kind, Notification, RETURN_MAX_OCTETS, RecipientReport,
-        RemoteMta, ReturnChannel, Stamp, returns_body,
+        Action, Diagnostic, Evidence, Incident, Kind, Notification, RETURN_MAX_OCTETS,
+        RecipientReport, RemoteMta, ReturnChannel, Stamp, returns_body,
     },
     smtp::{Domain, EnhancedCode, ReversePath},
     spool::{Content, CustodyError, DueRecipient, Report, Settlement, StoredBody},
@@ -54,6 +54,15 @@ pub(super) fn recipient(
         },
         remote_mta: link.and_then(remote),
         last_attempt: None,
+        evidence: Evidence {
+            tls: link.and_then(|link| link.tls.clone()),
+            mx: link.and_then(|link| link.mx),
+            requiretls: link.and_then(|link| link.requiretls),
+            required: unprotected.map(|why| match why.required {
+                Some(required) => required.to_string().into(),
+                None => "as the route has it".into(),
+            }),
+        },
     }
 }
 
@@ -121,7 +130,9 @@ impl<C: Custody> Reporter<'_, C> {
         self.content = Some(content.clone());
         let size = content.header.len() as u64 + content.body.len();
         let fails = recipients.iter().any(|it| it.action == Action::Failed);
-        let is_returned = fails && returns_body(Kind::Failure, self.message.ret, size);
+        let requiretls = self.message.protection.tls == TlsWish::Required;
+        let is_returned =
+            fails && !requiretls && returns_body(Kind::Failure, self.message.ret, size);
         let body = match is_returned {
             true => Some(read(&content.body).await?),
             false => None,
@@ -134,6 +145,7 @@ impl<C: Custody> Reporter<'_, C> {
             sender: &self.message.sender,
             ret: self.message.ret,
             channel: ReturnChannel::presumed(&self.message.sender),
+            requiretls,
             header: content
                 .header
                 .strip_suffix(b"\r\n")

@@ -4,10 +4,12 @@
 //! the facts allow is worked out by `policy::security`, and proved by `deliver`. It knows no message
 //! and no connection. Speaks RFC 5321 §5.1, RFC 7505, RFC 7672 §2, RFC 8461.
 
+mod forecast;
 mod host;
 mod hosts;
 pub mod sts;
 
+pub use forecast::{Forecast, HostForecast, Outlook};
 pub use host::{Host, HostFault};
 pub use hosts::{Hosts, MxHost, NoHosts};
 

@@ -47,6 +47,9 @@ const ASK_OPERATOR: &str = "Ask the operator of your mail server, and give the q
 const LATER: &str =
     "Try again later, and check the part of the address behind the @ for typing mistakes.";
 const SMALLER: &str = "Send a smaller message, for example a link in place of an attachment.";
+const ASK_POSTMASTER: &str = "Reach the recipient by other means, and have the operator of the \
+                              recipient's mail server told what is written above: it can be mended \
+                              only there. Your message is never sent without protection.";
 const OTHER_MEANS: &str = "Reach the recipient by other means.";
 
 /// Subject and detail, what is wrong, what to do.
@@ -168,12 +171,12 @@ const TABLE: &[((u16, u16), &str, &str)] = &[
     (
         (7, 5),
         "The connection to the recipient's mail server could not be proved secure.",
-        ASK_OPERATOR,
+        ASK_POSTMASTER,
     ),
     (
         (7, 10),
         "No connection as secure as this message needs could be made.",
-        ASK_OPERATOR,
+        ASK_POSTMASTER,
     ),
     (
         (7, 30),

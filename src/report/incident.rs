@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::SystemTime};
 
 use super::due;
 use crate::{
-    envelope::{QueueId, TlsVersion},
+    envelope::{LinkTls, MxProof, QueueId, TlsVersion},
     smtp::{
         Domain, EnhancedCode, EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath,
     },
@@ -33,6 +33,8 @@ pub struct Incident<'a> {
     ///
     /// [`returns_body`]: super::returns_body
     pub body: Option<&'a [u8]>,
+    /// It asked for REQUIRETLS: nothing that it says goes back (RFC 8689 §5).
+    pub requiretls: bool,
     /// The recipients to whom something happened.
     pub recipients: &'a [RecipientReport],
 }
@@ -93,6 +95,21 @@ pub struct RecipientReport {
     pub remote_mta: Option<RemoteMta>,
     /// When it was last tried, where it was (RFC 3464 §2.3.7).
     pub last_attempt: Option<SystemTime>,
+    /// How the last attempt travelled, and what it had to.
+    pub evidence: Evidence,
+}
+
+/// How an attempt travelled: what a reader of the report may want to be sure of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Evidence {
+    /// How the link was encrypted, where it was.
+    pub tls: Option<LinkTls>,
+    /// What vouched for the mail host, where one was looked up.
+    pub mx: Option<MxProof>,
+    /// Whether REQUIRETLS was passed on, where the message asks for it.
+    pub requiretls: Option<bool>,
+    /// What protection was required, in a word, where it was not to be had.
+    pub required: Option<Box<str>>,
 }
 
 /// What we did for a recipient (RFC 3464 §2.3.3).

@@ -9,6 +9,7 @@ use super::{
     printable, status::DIAGNOSTIC_MAX,
 };
 use crate::{
+    envelope::{MxProof, Proof},
     message::{date, fields},
     smtp::Mailbox,
 };
@@ -42,7 +43,17 @@ pub(super) fn write(
     for recipient in recipients {
         about(&mut out, recipient);
     }
-    let behind = if is_whole {
+    if incident.requiretls {
+        paragraph(
+            &mut out,
+            "",
+            "The message asked to travel by protected links only (REQUIRETLS). So nothing of its \
+             content stands in this report, which may not travel so.",
+        );
+    }
+    let behind = if incident.requiretls {
+        "Details for mail programs follow."
+    } else if is_whole {
         "Details for mail programs follow, and then your message."
     } else {
         "Details for mail programs follow, and then the header of your message."
@@ -83,9 +94,7 @@ fn about(out: &mut String, recipient: &RecipientReport) {
         Action::Delivered => paragraph(out, INDENT, "The message was delivered."),
         Action::Relayed => {
             let hop = remote.map_or_else(|| "the next mail server".to_owned(), named);
-            let secured = remote
-                .and_then(|remote| remote.tls)
-                .map_or_else(String::new, |version| format!(", encrypted with {version}"));
+            let secured = secured(recipient, remote);
             paragraph(
                 out,
                 INDENT,
@@ -102,7 +111,12 @@ fn about(out: &mut String, recipient: &RecipientReport) {
              Should one of them not get it, you may be told.",
         ),
         Action::Delayed { until } => {
-            explained(out, recipient, Advised::No);
+            // Time alone may mend other trouble.
+            let advised = match recipient.evidence.required {
+                Some(_) => Advised::Yes,
+                None => Advised::No,
+            };
+            explained(out, recipient, advised);
             if let Some(until) = until {
                 let until = date(until);
                 paragraph(out, INDENT, &format!("It will be tried until {until}."));
@@ -151,6 +165,15 @@ fn explained(out: &mut String, recipient: &RecipientReport, advised: Advised) {
             paragraph(out, INDENT, &found);
         }
     }
+    if let Some(required) = &recipient.evidence.required {
+        paragraph(
+            out,
+            INDENT,
+            &format!(
+                "Protection that was required: {required}. Without it nothing was handed over."
+            ),
+        );
+    }
     if advised == Advised::Yes {
         paragraph(
             out,
@@ -158,6 +181,33 @@ fn explained(out: &mut String, recipient: &RecipientReport, advised: Advised) {
             &format!("What you can do: {}", explanation.advice),
         );
     }
+}
+
+/// How a link was protected, to stand behind the name of its host.
+fn secured(recipient: &RecipientReport, remote: Option<&RemoteMta>) -> String {
+    let Some(version) = remote.and_then(|remote| remote.tls) else {
+        return String::new();
+    };
+    let evidence = &recipient.evidence;
+    let mut text = format!(", encrypted with {version}");
+    let proof = evidence.tls.as_ref().map(|tls| tls.proof);
+    text.push_str(match proof {
+        Some(Proof::DaneEe | Proof::DaneTa) => "; its identity was proved by DANE",
+        Some(Proof::WebPki) => "; its certificate is a trusted authority's",
+        Some(Proof::GivenCa | Proof::Pin) => "; its identity was proved as your operator set it",
+        Some(Proof::None) => "; nothing proved its identity",
+        None => "",
+    });
+    text.push_str(match evidence.mx {
+        Some(MxProof::Dnssec) => ", and DNSSEC names it as the domain's mail server",
+        Some(MxProof::Sts) => ", and the domain's MTA-STS policy names it as its mail server",
+        Some(MxProof::None) => ", and nothing proves that it is the domain's mail server",
+        None => "",
+    });
+    if evidence.requiretls == Some(true) {
+        text.push_str("; it promised to pass the message on by such links only (REQUIRETLS)");
+    }
+    text
 }
 
 /// The recipient's address, and the one the sender gave where that is another.

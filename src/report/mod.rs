@@ -21,11 +21,14 @@ mod letter;
 mod notification;
 mod printable;
 mod quoted_printable;
+mod redaction;
 mod returned;
 mod status;
 
 pub use due::due;
-pub use incident::{Action, Diagnostic, Incident, Kind, RecipientReport, RemoteMta, ReturnChannel};
+pub use incident::{
+    Action, Diagnostic, Evidence, Incident, Kind, RecipientReport, RemoteMta, ReturnChannel,
+};
 pub use notification::{Notification, Stamp};
 pub use returned::{RETURN_MAX_OCTETS, returns_body};
 

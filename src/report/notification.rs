@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 
 use super::{
     Incident, Kind, RecipientReport, ReturnChannel, boundary, field, letter, quoted_printable,
+    redaction,
     returned::{self, Encoding},
     status,
 };
@@ -50,12 +51,28 @@ impl Notification {
         if recipients.is_empty() {
             return None;
         }
+        // Of such a message nothing but what names it goes on from here.
+        let kept;
+        let redacted;
+        let incident = if incident.requiretls {
+            kept = redaction::redacted(incident.header);
+            redacted = Incident {
+                header: &kept,
+                body: None,
+                ..incident.clone()
+            };
+            &redacted
+        } else {
+            incident
+        };
         let returned = returned::write(incident, kind);
         let parts = [
             letter(incident, kind, &recipients, returned.is_whole),
             status_part(incident, &recipients),
             Part {
-                description: if returned.is_whole {
+                description: if incident.requiretls {
+                    "What names your message"
+                } else if returned.is_whole {
                     "Your message"
                 } else {
                     "Header of your message"

@@ -1,7 +1,7 @@
 //! The part for programs: message/delivery-status and its form beyond ASCII (RFC 3464 §2,
 //! RFC 6533 §4.1).
 
-use super::{Diagnostic, Incident, Kind, RecipientReport, ReturnChannel, field, printable};
+use super::{Diagnostic, Incident, RecipientReport, ReturnChannel, field, printable};
 use crate::{
     message::date,
     smtp::{Mailbox, OriginalRecipient, unitext},
@@ -87,9 +87,36 @@ fn per_recipient(out: &mut String, recipient: &RecipientReport, is_global: bool)
     if let super::Action::Delayed { until: Some(until) } = recipient.action {
         field::write(out, "Will-Retry-Until", &date(until));
     }
-    let tls = recipient.remote_mta.as_ref().and_then(|remote| remote.tls);
-    if let (Some(tls), Kind::Success) = (tls, recipient.action.kind()) {
-        field::write(out, "X-Gatepost-TLS", &tls.to_string());
+    evidence(out, recipient);
+}
+
+/// Extension fields (RFC 3464 §2.4): how the last attempt travelled.
+fn evidence(out: &mut String, recipient: &RecipientReport) {
+    let evidence = &recipient.evidence;
+    let remote = recipient.remote_mta.as_ref();
+    if let Some(required) = &evidence.required {
+        field::write(out, "X-Gatepost-Required-Protection", required);
+    }
+    if let (Some(proof), Some(remote)) = (evidence.mx, remote) {
+        let name = remote.name.canonical();
+        let words = format!("{name}; proof={}", proof.as_str());
+        field::write(out, "X-Gatepost-MX", &words);
+    }
+    match (&evidence.tls, remote.and_then(|remote| remote.tls)) {
+        (Some(tls), _) => {
+            let (version, suite, proof) = (tls.version, &tls.suite, tls.proof.as_str());
+            field::write(out, "X-Gatepost-TLS", &format!("{version}; {suite}"));
+            field::write(out, "X-Gatepost-Certificate", &format!("proof={proof}"));
+        }
+        (None, Some(version)) => field::write(out, "X-Gatepost-TLS", &version.to_string()),
+        (None, None) => {}
+    }
+    if let Some(passed_on) = evidence.requiretls {
+        let words = match passed_on {
+            true => "passed on",
+            false => "not passed on",
+        };
+        field::write(out, "X-Gatepost-REQUIRETLS", words);
     }
 }
 

@@ -63,6 +63,7 @@ impl Facts {
             header: HEADER,
             body: Some(BODY),
             recipients,
+            requiretls: false,
         }
     }
 }
@@ -77,6 +78,7 @@ fn recipient(address: &str, action: Action, status: (u8, u16, u16)) -> Recipient
         diagnostic: None,
         remote_mta: None,
         last_attempt: Some(later(59)),
+        evidence: Default::default(),
     }
 }
 

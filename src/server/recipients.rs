@@ -1,31 +1,56 @@
-//! Where a recipient can be reached: routes first, then mailboxes.
+//! Where a recipient can be reached: routes first, then mailboxes, then what the recipient's domain
+//! publishes.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 
 use crate::{
     accounts::Accounts,
-    envelope::Identity,
-    listener::RecipientCheck,
-    policy::routes::{LocalRecipients, Origin, RouteTable},
+    config::Forecast,
+    envelope::{AccountTls, Protection, TlsWish},
+    listener::{Asked, RecipientCheck},
+    policy::routes::{LocalRecipients, Mx, Origin, RouteTable, Transport},
+    reach::{Outlook, Reach},
     session::RecipientVerdict,
-    smtp::{Mailbox, ReversePath},
+    smtp::{Domain, Mailbox},
 };
 
-/// Answers from the route table and the accounts.
+/// Look-ups that hints begin, under way at once over all sessions; others come with their RCPT.
+const HINTS: usize = 256;
+
+/// Answers from the route table, the accounts and the DNS.
 pub struct Reachable {
     pub(super) routes: ArcSwap<RouteTable>,
+    pub(super) forecast: ArcSwap<Forecast>,
     accounts: Arc<Accounts>,
+    reach: Reach,
+    hints: Arc<tokio::sync::Semaphore>,
 }
 
 impl Reachable {
-    pub(super) fn new(routes: RouteTable, accounts: Arc<Accounts>) -> Arc<Self> {
-        let routes = ArcSwap::from_pointee(routes);
-        Arc::new(Reachable { routes, accounts })
+    pub(super) fn new(
+        routes: RouteTable,
+        forecast: Forecast,
+        accounts: Arc<Accounts>,
+        reach: Reach,
+    ) -> Arc<Self> {
+        Arc::new(Reachable {
+            routes: ArcSwap::from_pointee(routes),
+            forecast: ArcSwap::from_pointee(forecast),
+            accounts,
+            reach,
+            hints: Arc::new(tokio::sync::Semaphore::new(HINTS)),
+        })
     }
 
-    /// Whether mail of this origin for `recipient` has a way to go.
+    /// Whether mail of this origin for `recipient` has a way to go, and a mailbox where that is ours
+    /// to know.
     pub(super) async fn reach(&self, recipient: &Mailbox, origin: &Origin<'_>) -> RecipientVerdict {
         let recipients = match self.routes.load().lookup(recipient, origin) {
             None => return RecipientVerdict::NoRoute,
@@ -40,18 +65,96 @@ impl Reachable {
             },
         }
     }
+
+    /// How mail to other servers is sent to this recipient, where it goes to mail hosts.
+    fn mail_hosts(&self, recipient: &Mailbox, origin: &Origin<'_>) -> Option<Mx> {
+        match &self.routes.load().lookup(recipient, origin)?.transport {
+            Transport::Mx(mx) => Some(mx.clone()),
+            _ => None,
+        }
+    }
+
+    async fn check(&self, asked: Asked<'_>) -> RecipientVerdict {
+        let origin = Origin::new(asked.sender, Some(&asked.by.name));
+        let verdict = self.reach(asked.recipient, &origin).await;
+        if verdict != RecipientVerdict::Granted {
+            return verdict;
+        }
+        match self.mail_hosts(asked.recipient, &origin) {
+            Some(mx) => self.foreseen(asked, &mx).await,
+            None => verdict,
+        }
+    }
+
+    /// What the DNS tells within the time that a client can be kept waiting.
+    async fn foreseen(&self, asked: Asked<'_>, mx: &Mx) -> RecipientVerdict {
+        let forecast = self.forecast.load_full();
+        if forecast.within.is_zero() {
+            return RecipientVerdict::Granted;
+        }
+        let account = match self.accounts.account(asked.by.account).await {
+            Ok(Some(account)) => account.protection,
+            Ok(None) | Err(_) => return RecipientVerdict::Unavailable,
+        };
+        let protection = Protection {
+            level: account.level,
+            tls: match account.tls {
+                AccountTls::Require => TlsWish::Required,
+                AccountTls::AsAsked | AccountTls::MayLower => asked.protection.tls,
+            },
+        };
+        // The header of the message may still say that less is enough.
+        let may_lower = account.tls == AccountTls::MayLower && protection.tls != TlsWish::Required;
+        let domain = asked.recipient.domain();
+        let required = forecast.levels.requirement(protection, domain);
+        let looks = self
+            .reach
+            .forecast(domain, required, mx.port, SystemTime::now());
+        let outlook = match tokio::time::timeout(forecast.within, looks).await {
+            Ok(found) => found.outlook(),
+            Err(_) => Outlook::Unknown("no answer in time".to_owned()),
+        };
+        match outlook {
+            Outlook::Fair => RecipientVerdict::Granted,
+            Outlook::NoSuchDomain => RecipientVerdict::NoSuchDomain,
+            Outlook::NullMx => RecipientVerdict::NullMx,
+            Outlook::CannotBeProtected(_) if may_lower => RecipientVerdict::Granted,
+            // The sender of other mail hears of it soon enough, and hosts may change meanwhile.
+            Outlook::CannotBeProtected(_) if !required.is_strict() => RecipientVerdict::Granted,
+            Outlook::CannotBeProtected(why) => RecipientVerdict::CannotBeProtected(why.into()),
+            Outlook::Unknown(_) if required.is_strict() && !may_lower => {
+                RecipientVerdict::Undetermined
+            }
+            Outlook::Unknown(_) => RecipientVerdict::Granted,
+        }
+    }
 }
 
 impl RecipientCheck for Reachable {
     fn check<'a>(
         &'a self,
-        by: &'a Identity,
-        sender: &'a ReversePath,
-        recipient: &'a Mailbox,
+        asked: Asked<'a>,
     ) -> Pin<Box<dyn Future<Output = RecipientVerdict> + Send + 'a>> {
-        Box::pin(async move {
-            let origin = Origin::new(sender, Some(&by.name));
-            self.reach(recipient, &origin).await
-        })
+        Box::pin(self.check(asked))
+    }
+
+    fn hint(&self, domain: &Domain) {
+        let routes = self.routes.load();
+        let has_mail_hosts = routes
+            .routes()
+            .iter()
+            .any(|route| matches!(route.transport, Transport::Mx(_)));
+        let within = self.forecast.load().within;
+        if !has_mail_hosts || within == Duration::ZERO {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.hints).try_acquire_owned() else {
+            return;
+        };
+        let (reach, domain) = (self.reach.clone(), domain.clone());
+        tokio::spawn(async move {
+            let _turn = turn;
+            let _ = tokio::time::timeout(within, reach.hint(&domain)).await;
+        });
     }
 }

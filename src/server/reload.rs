@@ -31,7 +31,12 @@ impl Running {
         check_pairs(&fresh)?;
         fresh.check_files()?;
         let options = &fresh.options;
-        let reachable = Reachable::new(options.queue.routes.clone(), Arc::clone(&self.accounts));
+        let reachable = Reachable::new(
+            options.queue.routes.clone(),
+            options.forecast.clone(),
+            Arc::clone(&self.accounts),
+            self.reach.clone(),
+        );
         check_postmaster(&reachable, &options.session.postmaster).await?;
         if let Some(serving) = self.serving.lock().await.as_mut() {
             let rebound = serving.rebind(&options.endpoints);
@@ -67,6 +72,7 @@ impl Running {
         self.intake.reload(options.intake);
         let routes = Arc::new(options.queue.routes.clone());
         self.reachable.routes.store(routes);
+        self.reachable.forecast.store(Arc::new(options.forecast));
         self.reach.dns().reload(options.dns);
         self.deliver.reload(options.deliver);
         self.spool.hold(options.queue.hold);

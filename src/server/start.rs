@@ -145,7 +145,12 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
     );
     let sts = sts.await.context("failed to read the MTA-STS policies")?;
     let reach = Reach::new(dns, Some(sts));
-    let reachable = Reachable::new(options.queue.routes.clone(), Arc::clone(&accounts));
+    let reachable = Reachable::new(
+        options.queue.routes.clone(),
+        options.forecast.clone(),
+        Arc::clone(&accounts),
+        reach.clone(),
+    );
     let checked = check_postmaster(&reachable, &options.session.postmaster).await;
     // The spool's lock shows that no other server answers on the control socket.
     match checked.and_then(|()| admin::control::bind(&config.data_dir)) {
@@ -173,7 +178,13 @@ pub(super) async fn check_postmaster(reachable: &Reachable, postmaster: &Mailbox
             tracing::warn!(%postmaster, "postmaster has no mailbox yet; add its domain or account");
         }
         RecipientVerdict::NoRoute => bail!("postmaster: no route takes mail for {postmaster}"),
-        RecipientVerdict::Unavailable => bail!("postmaster: the account store is unavailable"),
+        RecipientVerdict::Unavailable
+        | RecipientVerdict::NoSuchDomain
+        | RecipientVerdict::NullMx
+        | RecipientVerdict::CannotBeProtected(_)
+        | RecipientVerdict::Undetermined => {
+            bail!("postmaster: the account store is unavailable");
+        }
     }
     Ok(())
 }

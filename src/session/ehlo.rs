@@ -65,6 +65,7 @@ fn keywords(channel: &Channel, options: &Options) -> Vec<Cow<'static, str>> {
             list.push("SMTPUTF8".into());
             list.push("CHUNKING".into());
             list.push("DSN".into());
+            list.push("REQUIRETLS".into());
             list.push(format!("LIMITS MAILMAX={mails} RCPTMAX={recipients}").into());
             list.push(format!("AUTH {}", names.join(" ")).into());
             list.push("HELP".into());

@@ -1,7 +1,7 @@
 //! MAIL (RFC 5321 §4.1.1.2): opens a transaction.
 
 use crate::{
-    envelope::{BodyType, Envelope},
+    envelope::{BodyType, Envelope, Protection, TlsWish},
     smtp::{AddressError, BodyParameter, MailParameters, PathArgument, Reply, ReversePath},
 };
 
@@ -63,7 +63,14 @@ impl Session {
             smtputf8: parameters.smtputf8,
             ret: parameters.ret,
             envelope_id: parameters.envelope_id,
-            protection: Default::default(),
+            // What the account asks is added where the message is accepted.
+            protection: Protection {
+                level: None,
+                tls: match parameters.requiretls {
+                    true => TlsWish::Required,
+                    false => TlsWish::Unsaid,
+                },
+            },
         });
         self.ask(Asking::Sender(Box::new(transaction)), question);
     }

@@ -24,6 +24,7 @@ mod bdat;
 mod data;
 mod deadline;
 mod ehlo;
+mod hint;
 mod mail;
 mod options;
 mod rcpt;
@@ -129,6 +130,8 @@ struct Transaction {
     chunks: Option<ContentDecoder>,
     /// A chunk failed: only RSET and its like lead out (RFC 3030 §2).
     failed: bool,
+    /// What waited behind its first question was looked at.
+    hinted: bool,
 }
 
 impl Transaction {
@@ -139,6 +142,7 @@ impl Transaction {
             rcpt_commands: 0,
             chunks: None,
             failed: false,
+            hinted: false,
         }
     }
 
@@ -231,6 +235,7 @@ impl Session {
                 _ => self.command_octets(now, rest),
             };
         }
+        self.hint(&octets[at..]);
         at
     }
 

@@ -56,6 +56,7 @@ impl Session {
             by,
             sender: transaction.envelope.sender.clone(),
             recipient: mailbox.clone(),
+            protection: transaction.envelope.protection,
         };
         let recipient = Recipient {
             mailbox,
@@ -72,13 +73,18 @@ impl Session {
         verdict: RecipientVerdict,
     ) {
         let mailbox = &recipient.mailbox;
+        let is_granted = verdict == RecipientVerdict::Granted;
         let reply = match verdict {
             RecipientVerdict::Granted => replies::recipient_ok(mailbox),
             RecipientVerdict::NoSuchMailbox => replies::no_such_mailbox(),
             RecipientVerdict::NoRoute => replies::no_route(mailbox),
             RecipientVerdict::Unavailable => replies::recipient_unavailable(),
+            RecipientVerdict::NoSuchDomain => replies::no_such_domain(mailbox),
+            RecipientVerdict::NullMx => replies::null_mx(mailbox),
+            RecipientVerdict::CannotBeProtected(why) => replies::cannot_be_protected(mailbox, &why),
+            RecipientVerdict::Undetermined => replies::undetermined(mailbox),
         };
-        if verdict == RecipientVerdict::Granted {
+        if is_granted {
             transaction.keys.insert(mailbox.key());
             transaction.envelope.recipients.push(recipient);
         }

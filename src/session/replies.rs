@@ -233,6 +233,30 @@ pub(super) fn no_route(recipient: &Mailbox) -> Reply {
     Reply::new(550, 4, 4, format!("No route to {}", recipient.domain()))
 }
 
+/// The domain comes first: many clients show no more than the beginning.
+pub(super) fn no_such_domain(recipient: &Mailbox) -> Reply {
+    Reply::new(550, 1, 2, format!("{} does not exist", recipient.domain()))
+}
+
+/// RFC 7504 §4, RFC 7505 §4.1.
+pub(super) fn null_mx(recipient: &Mailbox) -> Reply {
+    Reply::new(556, 1, 10, format!("{} takes no mail", recipient.domain()))
+}
+
+pub(super) fn cannot_be_protected(recipient: &Mailbox, why: &str) -> Reply {
+    Reply::new(550, 7, 30, format!("{}: {why}", recipient.domain()))
+}
+
+pub(super) fn undetermined(recipient: &Mailbox) -> Reply {
+    let domain = recipient.domain();
+    Reply::new(
+        451,
+        4,
+        3,
+        format!("{domain} cannot be looked up now, try again later"),
+    )
+}
+
 pub(super) fn recipient_unavailable() -> Reply {
     Reply::new(
         451,

@@ -1,9 +1,9 @@
 //! What a session says to its driver, and what the driver says back.
 
 use crate::{
-    envelope::{Envelope, Identity, QueueId},
+    envelope::{Envelope, Identity, Protection, QueueId},
     sasl,
-    smtp::{Mailbox, Reply, ReversePath},
+    smtp::{Domain, Mailbox, Reply, ReversePath},
 };
 
 /// What the driver is to do next, in order.
@@ -16,6 +16,8 @@ pub enum Output {
     StartTls(Reply),
     /// Decide, then `answer`. Nothing is read meanwhile.
     Ask(Question),
+    /// Recipients of this domain will be asked for in a moment: whoever looks domains up may begin.
+    Hint(Domain),
     /// Octets of the message under way, decoded; see [`ContentDecoder`](crate::smtp::ContentDecoder).
     Content(Vec<u8>),
     /// The message under way is void: drop what was handed on of it.
@@ -54,6 +56,8 @@ pub enum Question {
         sender: ReversePath,
         /// The recipient.
         recipient: Mailbox,
+        /// What the transaction asks of hand-offs so far.
+        protection: Protection,
     },
     /// The content is complete: the octets of every `Content` since the last message. Take
     /// custody of it, or say why not.
@@ -110,7 +114,7 @@ pub enum SenderVerdict {
 }
 
 /// Whether a recipient is taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum RecipientVerdict {
     /// It is.
@@ -121,6 +125,14 @@ pub enum RecipientVerdict {
     NoRoute,
     /// It cannot be said now.
     Unavailable,
+    /// Its domain does not exist.
+    NoSuchDomain,
+    /// Its domain takes no mail (RFC 7505).
+    NullMx,
+    /// Its mail cannot be protected as it must be; what is missing, to stand behind the domain's name.
+    CannotBeProtected(Box<str>),
+    /// The DNS does not tell, and the mail must be verified.
+    Undetermined,
 }
 
 /// What became of a message.

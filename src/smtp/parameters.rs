@@ -49,6 +49,8 @@ pub struct MailParameters {
     pub ret: Option<Return>,
     /// ENVID= (RFC 3461 §4.4).
     pub envelope_id: Option<EnvelopeId>,
+    /// REQUIRETLS (RFC 8689 §2).
+    pub requiretls: bool,
 }
 
 impl MailParameters {
@@ -67,14 +69,8 @@ impl MailParameters {
                 )?,
                 "BODY" => set(&mut parameters.body, "BODY", value.and_then(body))?,
                 "AUTH" => set(&mut parameters.auth, "AUTH", value.and_then(submitter))?,
-                "SMTPUTF8" => {
-                    if value.is_some() {
-                        return Err(ParameterError::BadValue("SMTPUTF8"));
-                    }
-                    if std::mem::replace(&mut parameters.smtputf8, true) {
-                        return Err(ParameterError::Twice("SMTPUTF8"));
-                    }
-                }
+                "SMTPUTF8" => set_flag(&mut parameters.smtputf8, "SMTPUTF8", value)?,
+                "REQUIRETLS" => set_flag(&mut parameters.requiretls, "REQUIRETLS", value)?,
                 "RET" => {
                     set(&mut parameters.ret, "RET", value.and_then(Return::parse))?;
                 }
@@ -131,6 +127,21 @@ fn words(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
             Some((keyword, value)) => (keyword, Some(value)),
             None => (word, None),
         })
+}
+
+/// A parameter that has no value.
+fn set_flag(
+    flag: &mut bool,
+    keyword: &'static str,
+    value: Option<&str>,
+) -> Result<(), ParameterError> {
+    if value.is_some() {
+        return Err(ParameterError::BadValue(keyword));
+    }
+    match std::mem::replace(flag, true) {
+        true => Err(ParameterError::Twice(keyword)),
+        false => Ok(()),
+    }
 }
 
 fn set<T>(
@@ -202,7 +213,10 @@ mod tests {
         use ParameterError::{BadValue, Twice, Unknown};
         for (text, error) in [
             ("FOO=1", Unknown("FOO".into())),
-            ("REQUIRETLS", Unknown("REQUIRETLS".into())),
+            ("REQUIRETLS=1", BadValue("REQUIRETLS")),
+            ("REQUIRETLS=", BadValue("REQUIRETLS")),
+            ("REQUIRETLS RequireTLS", Twice("REQUIRETLS")),
+            ("MT-PRIORITY=1", Unknown("MT-PRIORITY".into())),
             ("é", Unknown("?".into())),
             ("SIZE", BadValue("SIZE")),
             ("SIZE=", BadValue("SIZE")),

@@ -11,7 +11,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::{Store, StoreError};
 use crate::{
-    envelope::AccountId,
+    envelope::{AccountId, AccountProtection, AccountTls, Level},
     policy::{sending::AddressPattern, throttle::Network},
     smtp::{Domain, Mailbox},
 };
@@ -80,9 +80,21 @@ pub struct StoredAccount {
     pub created_at: SystemTime,
     /// When its password was last set by a person.
     pub password_changed_at: SystemTime,
+    /// What holds for all its mail.
+    pub protection: AccountProtection,
 }
 
-type Row = (i64, String, String, i64, String, i64, i64);
+type Row = (
+    i64,
+    String,
+    String,
+    i64,
+    String,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+);
 
 impl Store {
     /// Adds a domain.
@@ -183,7 +195,7 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at
+                   password_changed_at, level, tls
               FROM accounts
              ORDER BY name
             "#,
@@ -207,7 +219,7 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at
+                   password_changed_at, level, tls
               FROM accounts
              WHERE name = $1
             "#,
@@ -233,7 +245,7 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at
+                   password_changed_at, level, tls
               FROM accounts
              WHERE account_id = $1
             "#,
@@ -298,6 +310,27 @@ impl Store {
         .execute(self.writer())
         .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Sets what holds for all mail of an account.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn set_protection(
+        &self,
+        name: &str,
+        protection: AccountProtection,
+    ) -> Result<(), AccountError> {
+        let done = sqlx::query("UPDATE accounts SET level = $2, tls = $3 WHERE name = $1")
+            .bind(name)
+            .bind(protection.level.map(Level::as_str))
+            .bind(match protection.tls {
+                AccountTls::AsAsked => None,
+                tls => Some(tls.as_str()),
+            })
+            .execute(self.writer())
+            .await?;
+        touched_one(done.rows_affected(), || format!("account {name}"))
     }
 
     /// Lets an account sign in, or stops it.
@@ -490,7 +523,8 @@ impl Store {
 }
 
 async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount, AccountError> {
-    let (id, name, password_hash, enabled, address, created_at, password_changed_at) = row;
+    let (id, name, password_hash, enabled, address, created_at, password_changed_at, level, tls) =
+        row;
     let rows: Vec<(String, String)> = sqlx::query_as(
         r#"
         SELECT kind, address
@@ -518,6 +552,14 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         patterns,
         created_at: time(created_at),
         password_changed_at: time(password_changed_at),
+        // The schema takes no other words.
+        protection: AccountProtection {
+            level: level.as_deref().and_then(Level::parse),
+            tls: tls
+                .as_deref()
+                .and_then(AccountTls::parse)
+                .unwrap_or_default(),
+        },
     })
 }
 

@@ -226,8 +226,8 @@ fn check_explains_mistakes_where_they_stand() {
         ),
         (
             "recipients = \"any\"",
-            "transport = \"mx\"",
-            &["transport", "mx"],
+            "transport = \"smtp\"",
+            &["transport", "smtp"],
         ),
         (
             "postmaster = \"alice@example.org\"",

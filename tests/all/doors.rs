@@ -146,6 +146,7 @@ fn only_registered_keywords_are_offered() {
         "DSN",
         "ENHANCEDSTATUSCODES",
         "LIMITS",
+        "REQUIRETLS",
         "AUTH",
         "STARTTLS",
         "HELP",

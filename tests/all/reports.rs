@@ -62,6 +62,7 @@ fn report(case: &Case, kind: Kind) -> Vec<u8> {
             tls: None,
         }),
         last_attempt: Some(SystemTime::UNIX_EPOCH + ARRIVED + Duration::from_secs(60)),
+        evidence: Default::default(),
     };
     let envelope_id = EnvelopeId::parse("Q3+20mail");
     let incident = Incident {
@@ -75,6 +76,7 @@ fn report(case: &Case, kind: Kind) -> Vec<u8> {
         header: case.header.as_bytes(),
         body: Some(b"Hello.\r\n"),
         recipients: &[recipient],
+        requiretls: false,
     };
     let stamp = Stamp {
         now: SystemTime::UNIX_EPOCH + ARRIVED + Duration::from_secs(3600),

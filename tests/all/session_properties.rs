@@ -28,7 +28,7 @@ fn drain(session: &mut Session, now: Moment, seen: &mut Seen) {
         match output {
             Output::Send(reply) | Output::StartTls(reply) => reply.write(&mut seen.sent),
             Output::Content(octets) => seen.content.extend(octets),
-            Output::CredentialsInClear => {}
+            Output::CredentialsInClear | Output::Hint(_) => {}
             Output::ContentAbort => seen.content.clear(),
             Output::Close => seen.closed = true,
             Output::Ask(question) => {

@@ -12,7 +12,7 @@ use crate::{
         Attempt, RecipientResult,
         smtp::{Connection, Reach, Sent, Standing},
     },
-    envelope::{BodyType, Link, Outcome, Reporting, Status, Voice},
+    envelope::{BodyType, Link, Outcome, Reporting, Status, TlsWish, Voice},
     smtp::{EnhancedCode, Notify},
     spool::{Content, DueRecipient},
 };
@@ -34,6 +34,9 @@ pub(super) enum Carried {
     Anew,
     /// The host had no room for some, who are next; what is decided is to be written down first.
     Turn,
+    /// The message must be passed on with REQUIRETLS, and the host does not offer it here (RFC 8689
+    /// §4.2.1). Nothing of it was said.
+    CannotPassOn(Arc<Link>, Status),
     /// The connection broke before anything of the content was said; nobody was decided for that.
     Lost(Arc<Link>, Status),
     /// It broke later: whoever was not refused is deferred, for the host may have the message.
@@ -63,10 +66,20 @@ impl<'a> Carry<'a> {
 
     /// Hands over as much as this connection takes.
     pub(super) async fn with(&mut self, connection: &mut Connection, way: &Way) -> Carried {
+        let wants = self.attempt.protection.tls == TlsWish::Required;
+        let passes = connection.passes_requiretls_on();
         let link = Arc::new(Link {
             mx: way.mx,
+            requiretls: wants.then_some(passes),
             ..connection.link().clone()
         });
+        // A program that keeps mailboxes is where the way ends: a link to it that is near or proved
+        // is all that its route lets through.
+        if wants && !passes && self.protocol == Protocol::Smtp {
+            let text = "the next hop does not offer REQUIRETLS, which the message asks for";
+            let status = Status::new(EnhancedCode::new(4, 7, 30), text);
+            return Carried::CannotPassOn(link, status);
+        }
         loop {
             let left = self.left();
             if left.is_empty() {

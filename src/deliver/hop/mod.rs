@@ -33,7 +33,11 @@ pub(super) use self::{
 use super::{Attempt, Attempted};
 use crate::{
     client::{Protocol, Timeouts},
-    policy::routes::{Hop, Origin},
+    envelope::{Level, TlsWish},
+    policy::{
+        routes::{Hop, Origin},
+        security::Requirement,
+    },
     smtp::Domain,
 };
 
@@ -117,8 +121,15 @@ impl Hops {
         let share: Arc<str> = attempt.route.name.as_str().into();
         let _place = self.pool.enter(&share);
         let mut tour = Tour::new(self, terms, attempt);
+        // The route says what a host must prove, whatever is asked; with REQUIRETLS the message asks.
+        let asks = attempt.protection.tls == TlsWish::Required;
+        let required = asks.then(|| Requirement::of(attempt.protection, Level::default(), None));
         for host in hop.in_turn(random) {
-            tour.visit(&Way::to(hop, host), &share).await;
+            let way = Way {
+                required,
+                ..Way::to(hop, host)
+            };
+            tour.visit(&way, &share).await;
             if tour.is_over() {
                 break;
             }

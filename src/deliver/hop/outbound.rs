@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     client::{Extensions, Message, ParameterValue, Recipient},
     deliver::Attempt,
-    envelope::BodyType,
+    envelope::{BodyType, TlsWish},
     message::{CannotConvert, Goal, Recoder, Recoding, Survey},
     spool::{Content, DueRecipient, StoredBody},
 };
@@ -58,6 +58,7 @@ pub(super) fn message(
             .envelope_id
             .as_ref()
             .and_then(|id| value(id.as_str().to_owned())),
+        requiretls: attempt.protection.tls == TlsWish::Required,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         Attempt, Attempted, RecipientResult, Standing, Unprotected, deferred,
         smtp::{Connection, OpenCause, OpenFailure, Shown},
     },
-    envelope::{Link, Outcome, Status},
+    envelope::{Link, Outcome, Status, TlsWish},
     policy::routes::Credential,
     smtp::EnhancedCode,
     spool::Try,
@@ -38,6 +38,29 @@ pub(in crate::deliver) struct Terms<'a> {
     pub(in crate::deliver) several: bool,
 }
 
+/// How many hosts were found to be of no use for mail that asks for REQUIRETLS.
+#[derive(Clone, Copy, Debug, Default)]
+struct Findings {
+    /// They do not offer it.
+    lacking: u32,
+    /// They cannot be protected as it asks, and showed it.
+    unprotected: u32,
+    /// Nobody knows.
+    unknown: u32,
+}
+
+impl Findings {
+    /// The code of the report, where no host will ever do as they are (RFC 8689 §4.2.1).
+    fn verdict(self) -> Option<EnhancedCode> {
+        match (self.lacking, self.unprotected, self.unknown) {
+            (0, 0, _) => None,
+            (0, _, 0) => Some(EnhancedCode::new(5, 7, 10)),
+            (_, _, 0) => Some(EnhancedCode::new(5, 7, 30)),
+            (_, _, _) => None,
+        }
+    }
+}
+
 /// One attempt under way.
 pub(in crate::deliver) struct Tour<'a> {
     hops: &'a Hops,
@@ -56,6 +79,8 @@ pub(in crate::deliver) struct Tour<'a> {
     answered: bool,
     /// Whoever is left is to be tried anew at once.
     paused: bool,
+    /// What became of the hosts, for mail that must be passed on with REQUIRETLS.
+    findings: Findings,
     /// A host turned out to be this server: those behind it are no better (RFC 5321 §5.1).
     looped: bool,
 }
@@ -73,6 +98,7 @@ impl<'a> Tour<'a> {
             silence: None,
             answered: false,
             paused: false,
+            findings: Findings::default(),
             looped: false,
         }
     }
@@ -99,6 +125,7 @@ impl<'a> Tour<'a> {
                 let text = format!("left alone for {} s more: {}", left.as_secs() + 1, why.text);
                 let status = Status { text, ..why };
                 let link = Arc::new(way.link());
+                self.findings.unknown += 1;
                 if let Finding::Protection(_) = suspect.finding {
                     self.falls_short(way, link.clone(), &status);
                 }
@@ -145,8 +172,16 @@ impl<'a> Tour<'a> {
                 // It had been closed behind our back, or takes no further transaction: nothing of
                 // the message was said on it that a new one could say twice.
                 Carried::Anew => {}
+                Carried::CannotPassOn(link, status) => {
+                    self.findings.lacking += 1;
+                    self.falls_short(way, link.clone(), &status);
+                    return self.in_vain(link, status);
+                }
                 Carried::Lost(_, _) if was_kept => {}
-                Carried::Lost(link, status) => return self.in_vain(link, status),
+                Carried::Lost(link, status) => {
+                    self.findings.unknown += 1;
+                    return self.in_vain(link, status);
+                }
                 Carried::Broke(status) => {
                     // The next attempt is another host's, where there is one.
                     if self.terms.several {
@@ -161,6 +196,11 @@ impl<'a> Tour<'a> {
 
     /// A host that may not have the message, whatever it might prove.
     pub(in crate::deliver) fn refuse(&mut self, way_link: Link, status: Status, why: Unprotected) {
+        // A later look-up may find what this one did not.
+        match status.code == EnhancedCode::new(4, 7, 5) {
+            true => self.findings.unprotected += 1,
+            false => self.findings.unknown += 1,
+        }
         let link = Arc::new(way_link);
         self.answered = true;
         self.unprotected = Some((link.clone(), status.clone(), self.counted(why)));
@@ -169,6 +209,7 @@ impl<'a> Tour<'a> {
 
     /// A host that cannot be spoken to for reasons found out before.
     pub(in crate::deliver) fn pass_over(&mut self, link: Link, status: Status, wait: Duration) {
+        self.findings.unknown += 1;
         let wait = self.silence.map_or(wait, |other| other.min(wait));
         self.silence = Some(wait);
         self.in_vain(Arc::new(link), status);
@@ -204,6 +245,10 @@ impl<'a> Tour<'a> {
     fn not_open(&mut self, way: &Way, failure: &OpenFailure) {
         let [place, login, protection] = self.suspects(way);
         let is_unprotected = is_for_want_of_protection(&failure.cause);
+        match is_positive(&failure.cause) {
+            true => self.findings.unprotected += 1,
+            false => self.findings.unknown += 1,
+        }
         // A login that is refused is no word on the host: others may sign in there. Nor is a mail
         // host of many domains to be left alone because it cannot prove what one of them asks.
         self.looped |= failure.cause == OpenCause::Loop && way.mx.is_some();
@@ -314,6 +359,17 @@ impl<'a> Tour<'a> {
                 link: Some(link),
                 unprotected: None,
             },
+            // More attempts would find the same hosts (RFC 8689 §4.2.1: then a report is due).
+            Some((link, status))
+                if self.attempt.protection.tls == TlsWish::Required
+                    && let Some(code) = self.findings.verdict() =>
+            {
+                RecipientResult {
+                    outcome: Outcome::Failed(Status { code, ..status }),
+                    link: Some(link),
+                    unprotected,
+                }
+            }
             Some((link, status)) => RecipientResult {
                 outcome: Outcome::Deferred(status),
                 link: Some(link),
@@ -333,6 +389,19 @@ impl<'a> Tour<'a> {
                 _ => Standing::Answers,
             },
         }
+    }
+}
+
+/// Whether a host has shown that it cannot be protected, and not merely failed to be.
+fn is_positive(cause: &OpenCause) -> bool {
+    match cause {
+        OpenCause::Hop(Cause::Tls) => true,
+        OpenCause::Tls(HandshakeError::Certificate(_) | HandshakeError::NoTls(_)) => true,
+        OpenCause::Tls(HandshakeError::Incompatible(_)) => true,
+        OpenCause::Tls(
+            HandshakeError::Alert(_) | HandshakeError::Gone | HandshakeError::Other(_),
+        ) => false,
+        OpenCause::Resolve | OpenCause::Connect | OpenCause::Loop | OpenCause::Hop(_) => false,
     }
 }
 

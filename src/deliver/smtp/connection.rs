@@ -9,7 +9,7 @@ use super::{
     transient,
 };
 use crate::{
-    client::{Extensions, Fate, Message, NeedsSevenBit},
+    client::{Channel, Extensions, Fate, Message, NeedsSevenBit},
     envelope::Link,
     spool::Content,
 };
@@ -152,6 +152,13 @@ impl Connection {
     /// What the hop offers.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// Whether REQUIRETLS is offered where it means something: on a channel whose other end has proved
+    /// to be the one that was meant (RFC 8689 §2, §4.2.1).
+    pub fn passes_requiretls_on(&self) -> bool {
+        let is_proved = |driver: &Driver| driver.machine.channel() == Channel::Proved;
+        self.extensions.requiretls && self.driver.as_ref().is_some_and(is_proved)
     }
 
     /// What the hop has shown of itself.

@@ -197,3 +197,33 @@ fn only_verified_mail_is_strict() {
         ]
     );
 }
+
+/// R8689-4.1a, R8689-4.1b, R8689-4.1c.
+#[test]
+fn the_envelope_counts_before_the_header_and_the_account_before_both() {
+    use AccountTls::{AsAsked, MayLower, Require};
+    use TlsWish::{Optional, Required, Unsaid};
+    for (account, asked, lowered, expected) in [
+        (AsAsked, false, false, Some(Unsaid)),
+        (AsAsked, true, false, Some(Required)),
+        (AsAsked, true, true, Some(Required)),
+        (AsAsked, false, true, None),
+        (Require, false, false, Some(Required)),
+        (Require, false, true, Some(Required)),
+        (MayLower, false, false, Some(Unsaid)),
+        (MayLower, false, true, Some(Optional)),
+        (MayLower, true, true, Some(Required)),
+    ] {
+        let account = AccountProtection {
+            level: Some(Level::Verified),
+            tls: account,
+        };
+        let found = protection(account, asked, lowered);
+        assert_eq!(
+            found.map(|it| it.tls),
+            expected,
+            "{account:?} {asked} {lowered}"
+        );
+        assert!(found.is_none_or(|it| it.level == Some(Level::Verified)));
+    }
+}

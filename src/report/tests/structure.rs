@@ -199,6 +199,7 @@ fn outcome() -> impl Strategy<Value = RecipientReport> {
                     diagnostic,
                     remote_mta,
                     last_attempt: None,
+                    evidence: Default::default(),
                 }
             },
         )

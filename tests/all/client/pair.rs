@@ -150,6 +150,7 @@ impl Pair {
                 Output::Send(reply) | Output::StartTls(reply) => reply.write(&mut self.to_client),
                 Output::Content(octets) => self.draft.extend(octets),
                 Output::ContentAbort => self.draft.clear(),
+                Output::Hint(_) => {}
                 Output::CredentialsInClear => panic!("credentials in the clear"),
                 Output::Close => self.session_closed = true,
                 Output::Ask(question) => {
@@ -218,6 +219,7 @@ fn message(recipients: &[String], content: &[u8]) -> (Message, Vec<u8>) {
         utf8_header: false,
         ret: None,
         envid: None,
+        requiretls: false,
     };
     (message, content.to_vec())
 }

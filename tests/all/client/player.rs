@@ -271,6 +271,7 @@ impl Player {
             utf8_header: words.contains(&"utf8"),
             ret: parameter("ret"),
             envid: parameter("envid"),
+            requiretls: false,
         }
     }
 }

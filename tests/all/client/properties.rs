@@ -36,6 +36,7 @@ fn message(recipients: usize) -> Message {
         utf8_header: false,
         ret: None,
         envid: None,
+        requiretls: false,
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod attacks;
 mod choices;
+mod forecast;
 mod levels;
+mod requiretls;
 
 use std::net::SocketAddr;
 

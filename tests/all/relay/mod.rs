@@ -106,7 +106,7 @@ fn password_file(password: &str) -> PathBuf {
 }
 
 /// A message to which a submission server has nothing to add but its trace field.
-fn letter(subject: &str, body: &str) -> Vec<u8> {
+pub fn letter(subject: &str, body: &str) -> Vec<u8> {
     format!(
         "From: {ALICE}\r\nTo: somebody@elsewhere.example\r\nSubject: {subject}\r\n\
          Date: Thu, 28 May 2026 20:26:40 +0000\r\nMessage-ID: <{subject}@laptop.example>\r\n\r\n\
@@ -117,13 +117,13 @@ fn letter(subject: &str, body: &str) -> Vec<u8> {
 
 /// Hands a message over with these parameters of MAIL, and of RCPT behind each recipient; it is in
 /// custody then.
-fn submit(client: &mut Client, from: &str, to: &[&str], content: &[u8]) {
+pub fn submit(client: &mut Client, from: &str, to: &[&str], content: &[u8]) {
     let reply = try_to_submit(client, from, to, content);
     assert!(reply.starts_with("250 2.0.0 Accepted as "), "{reply}");
 }
 
 /// The same; the reply to the content. `from` and `to` are paths, with parameters where wanted.
-fn try_to_submit(client: &mut Client, from: &str, to: &[&str], content: &[u8]) -> String {
+pub fn try_to_submit(client: &mut Client, from: &str, to: &[&str], content: &[u8]) -> String {
     let mut commands = format!("MAIL FROM:{from}\r\n");
     for to in to {
         commands += &format!("RCPT TO:{to}\r\n");

@@ -207,7 +207,7 @@ impl<'a> Player<'a> {
                 Output::Send(reply) => self.keep(&reply),
                 Output::StartTls(reply) => self.upgrade = Some(reply),
                 Output::Content(octets) => self.content.extend(octets),
-                Output::CredentialsInClear => {}
+                Output::CredentialsInClear | Output::Hint(_) => {}
                 Output::ContentAbort => self.content.clear(),
                 Output::Close => self.closed = true,
                 Output::Ask(question) => {
@@ -298,6 +298,12 @@ impl<'a> Player<'a> {
                 "grant" => RecipientVerdict::Granted,
                 "unknown" => RecipientVerdict::NoSuchMailbox,
                 "no-route" => RecipientVerdict::NoRoute,
+                "no-domain" => RecipientVerdict::NoSuchDomain,
+                "null-mx" => RecipientVerdict::NullMx,
+                "unprotected" => {
+                    RecipientVerdict::CannotBeProtected("verified TLS is missing".into())
+                }
+                "undetermined" => RecipientVerdict::Undetermined,
                 _ => RecipientVerdict::Unavailable,
             }),
             Question::Message { .. } => {

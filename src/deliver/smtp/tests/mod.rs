@@ -152,6 +152,7 @@ fn letter(recipients: &[&str], body: StoredBody, octets: u64) -> (Message, Conte
         utf8_header: false,
         ret: None,
         envid: None,
+        requiretls: false,
     };
     (message, Content { header, body })
 }
