@@ -65,7 +65,8 @@ async fn healthz(State(server): State<Arc<Running>>) -> impl IntoResponse {
     if !troubles.is_empty() {
         return (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n");
     }
-    let delays = server.delays().await;
+    let mut delays = server.delays().await;
+    delays.extend(server.unprotected().await);
     let text = match delays.is_empty() {
         true => "ok\n".to_owned(),
         false => format!("degraded\n{}\n", delays.join("\n")),

@@ -120,7 +120,7 @@ fn certificates(loaded: &Loaded) -> Vec<Finding> {
 }
 
 /// A certificate's name, perhaps with a first label `*` (RFC 6125 §6.4.3).
-fn covers(name: &str, host: &str) -> bool {
+pub(super) fn covers(name: &str, host: &str) -> bool {
     let below = |rest: &str| {
         host.split_once('.')
             .is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest))

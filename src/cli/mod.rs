@@ -8,7 +8,9 @@ mod arrival;
 mod check;
 mod demo;
 pub mod dialogue;
+mod doctor;
 mod events;
+mod forecast;
 mod password;
 mod queue;
 mod route;
@@ -70,6 +72,10 @@ enum Command {
     /// See which way mail goes.
     #[command(subcommand)]
     Route(route::RouteCommand),
+    /// Tell what a message to an address would get, and why, as far as the DNS shows.
+    Forecast(forecast::Forecasted),
+    /// Look at the resolver, the way out, certificates, names, the clock and the disk.
+    Doctor(doctor::Doctor),
     /// Tell where a message is, how it travelled and what was said of it.
     Trace(trace::Traced),
     /// List what accounts should know of and no report could tell.
@@ -136,6 +142,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             let database = queue::database(&as_service(&cli.config)?);
             events.run(&database).await?
         }
+        Command::Forecast(asked) => return asked.run(&as_service(&cli.config)?, cli.json).await,
+        Command::Doctor(doctor) => return doctor.run(&as_service(&cli.config)?, cli.json).await,
         Command::Route(command) => return command.run(&cli.config, cli.json).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

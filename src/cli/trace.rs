@@ -14,7 +14,7 @@ use super::{
     timestamp,
 };
 use crate::{
-    envelope::Proof,
+    envelope::{MxProof, Proof},
     server::logging::escape,
     store::{
         Store,
@@ -175,6 +175,18 @@ fn way(tried: &StoredTry) -> String {
         None if tried.peer.is_some() => way += ", not encrypted",
         None => {}
     }
+    let reached = tried.mx_proof.as_deref().filter(|_| tried.peer.is_some());
+    way += match reached.and_then(MxProof::parse) {
+        Some(MxProof::Dnssec) => ", mail host of the domain by DNSSEC",
+        Some(MxProof::Sts) => ", mail host of the domain by its MTA-STS policy",
+        Some(MxProof::None) => ", nothing proves that it is a mail host of the domain",
+        None => "",
+    };
+    way += match tried.requiretls.filter(|_| tried.peer.is_some()) {
+        Some(true) => ", REQUIRETLS passed on",
+        Some(false) => ", REQUIRETLS not passed on",
+        None => "",
+    };
     way
 }
 
@@ -246,8 +258,8 @@ mod tests {
                 fingerprint: "0123456789abcdef".repeat(4),
                 proof: "webpki".into(),
             }),
-            mx_proof: None,
-            requiretls: None,
+            mx_proof: Some("dnssec".into()),
+            requiretls: Some(false),
             started_at: at(second),
             ended_at: at(second + 1),
             outcome: outcome.into(),
@@ -345,7 +357,8 @@ Q1
     no address
   2026-05-28T20:26:43Z  deferred 4.3.0
     route office, host mx1.example.net [192.0.2.1:25], TLSv1.3, TLS13_AES_256_GCM_SHA384, \
-certificate 0123456789abcdef…, identity proved by WebPKI
+certificate 0123456789abcdef…, identity proved by WebPKI, mail host of the domain by DNSSEC, \
+REQUIRETLS not passed on
     it said: 451-4.3.0 busy / 451 4.3.0 \\u{1b}[2J
   next attempt 2026-05-28T20:27:40Z
   told its sender of the delay 2026-05-28T20:27:30Z

@@ -3,9 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use super::Running;
+use crate::{config, policy::routes::Transport, reach::Reach};
 
 /// Recipients that nobody takes up for so long after they fell due: delivery lags.
 const LAG_LIMIT: Duration = Duration::from_secs(300);
+/// How long the resolver is waited for.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Running {
     /// What keeps mail from being accepted, one clause each; empty where all is well.
@@ -36,6 +39,14 @@ impl Running {
         troubles
     }
 
+    /// What keeps mail from being as well protected as was asked for; nothing where that is not known
+    /// at once.
+    pub async fn unprotected(&self) -> Option<String> {
+        let options = self.loaded.lock().await.options.clone();
+        let looks = unprotected(&options, &self.reach);
+        tokio::time::timeout(LOOK, looks).await.ok().flatten()
+    }
+
     /// What keeps mail that was accepted from being delivered in time, one clause each.
     pub async fn delays(&self) -> Vec<String> {
         match self.lag().await {
@@ -60,4 +71,40 @@ impl Running {
         let lag = oldest.and_then(|due| SystemTime::now().duration_since(due).ok());
         Some(lag.unwrap_or_default())
     }
+}
+
+/// Why verified delivery is not to be had, where a route and a level ask for it.
+async fn unprotected(options: &config::Options, reach: &Reach) -> Option<String> {
+    if !has_mail_hosts(options) || !options.forecast.levels.has_strict() {
+        return None;
+    }
+    let why = reach.dns().validation().await.why_not()?;
+    Some(format!(
+        "mail that must be verified waits unless MTA-STS vouches for its hosts: {why}"
+    ))
+}
+
+/// Says once, at the start, what is not to be had without a resolver that validates.
+pub(super) async fn warn_of_resolver(options: config::Options, reach: Reach) {
+    if !has_mail_hosts(&options) {
+        return;
+    }
+    let Some(why) = reach.dns().validation().await.why_not() else {
+        return tracing::info!("the resolver validates DNSSEC: DANE is in use");
+    };
+    match options.forecast.levels.has_strict() {
+        true => tracing::error!(
+            why,
+            "mail that must be verified will wait: DANE and DNSSEC are not to be had"
+        ),
+        false => tracing::warn!(
+            why,
+            "DANE is not in use; mail is encrypted, and MTA-STS is obeyed"
+        ),
+    }
+}
+
+fn has_mail_hosts(options: &config::Options) -> bool {
+    let mut routes = options.queue.routes.routes().iter();
+    routes.any(|route| matches!(route.transport, Transport::Mx(_)))
 }

@@ -12,7 +12,8 @@ use tokio::{net::UnixListener, sync::Mutex};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DATABASE, Running, become_user, counting::Counting, pairs::check_pairs, recipients::Reachable,
+    DATABASE, Running, become_user, counting::Counting, health::warn_of_resolver,
+    pairs::check_pairs, recipients::Reachable,
 };
 use crate::{
     accounts::Accounts,
@@ -231,6 +232,8 @@ async fn serve(
     let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
     background.spawn(Arc::clone(&doors.tls).watch(stop_hands.clone()));
     background.spawn(refresh(reach.clone(), stop_hands.clone()));
+    // Nobody waits for the resolver.
+    tokio::spawn(warn_of_resolver(loaded.options.clone(), reach.clone()));
     let kinds = options
         .endpoints
         .iter()

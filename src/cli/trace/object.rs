@@ -53,6 +53,8 @@ fn tried(tried: &StoredTry) -> Value {
         "host": tried.host,
         "peer": tried.peer,
         "tls": tls,
+        "mx_proof": tried.mx_proof,
+        "requiretls": tried.requiretls,
         "started_at": timestamp(tried.started_at),
         "ended_at": timestamp(tried.ended_at),
         "outcome": tried.outcome,

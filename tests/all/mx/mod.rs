@@ -3,6 +3,7 @@
 
 mod attacks;
 mod choices;
+mod commands;
 mod forecast;
 mod levels;
 mod requiretls;
