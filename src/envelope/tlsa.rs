@@ -17,6 +17,23 @@ pub struct Tlsa {
     pub data: Box<[u8]>,
 }
 
+impl Tlsa {
+    /// DANE-TA: the record names an authority.
+    pub const DANE_TA: u8 = 2;
+    /// DANE-EE: the record names the host's own certificate or key.
+    pub const DANE_EE: u8 = 3;
+    /// The whole certificate.
+    pub const CERTIFICATE: u8 = 0;
+    /// The public key (SubjectPublicKeyInfo).
+    pub const PUBLIC_KEY: u8 = 1;
+    /// The thing itself.
+    pub const EXACT: u8 = 0;
+    /// Its SHA-256.
+    pub const SHA_256: u8 = 1;
+    /// Its SHA-512.
+    pub const SHA_512: u8 = 2;
+}
+
 impl fmt::Display for Tlsa {
     /// In zone-file form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

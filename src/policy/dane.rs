@@ -4,21 +4,6 @@
 
 use crate::envelope::Tlsa;
 
-/// DANE-TA: the record names an authority.
-pub const DANE_TA: u8 = 2;
-/// DANE-EE: the record names the host's own certificate or key.
-pub const DANE_EE: u8 = 3;
-/// The whole certificate.
-pub const CERTIFICATE: u8 = 0;
-/// The public key (SubjectPublicKeyInfo).
-pub const PUBLIC_KEY: u8 = 1;
-/// The thing itself.
-pub const EXACT: u8 = 0;
-/// Its SHA-256.
-pub const SHA_256: u8 = 1;
-/// Its SHA-512.
-pub const SHA_512: u8 = 2;
-
 /// Records of a host that are used at most; each costs a comparison for each certificate shown.
 const RECORDS_MOST: usize = 64;
 /// Octets of a certificate or a key in a record at most.
@@ -38,9 +23,9 @@ pub enum Usable {
 pub fn usable(published: &[Tlsa]) -> Usable {
     let fit: Vec<_> = published.iter().filter(|it| is_well_formed(it)).collect();
     let is_weaker = |it: &Tlsa| {
-        it.matching == SHA_256
+        it.matching == Tlsa::SHA_256
             && fit.iter().any(|other| {
-                other.matching == SHA_512
+                other.matching == Tlsa::SHA_512
                     && (other.usage, other.selector) == (it.usage, it.selector)
             })
     };
@@ -60,13 +45,13 @@ pub fn usable(published: &[Tlsa]) -> Usable {
 
 fn is_well_formed(record: &Tlsa) -> bool {
     let octets = record.data.len();
-    matches!(record.usage, DANE_TA | DANE_EE)
-        && matches!(record.selector, CERTIFICATE | PUBLIC_KEY)
+    matches!(record.usage, Tlsa::DANE_TA | Tlsa::DANE_EE)
+        && matches!(record.selector, Tlsa::CERTIFICATE | Tlsa::PUBLIC_KEY)
         && match record.matching {
             // Both are sequences in DER.
-            EXACT => (2..=EXACT_MOST).contains(&octets) && record.data.first() == Some(&0x30),
-            SHA_256 => octets == 32,
-            SHA_512 => octets == 64,
+            Tlsa::EXACT => (2..=EXACT_MOST).contains(&octets) && record.data.first() == Some(&0x30),
+            Tlsa::SHA_256 => octets == 32,
+            Tlsa::SHA_512 => octets == 64,
             _ => false,
         }
 }
@@ -77,7 +62,7 @@ mod tests {
 
     fn record(usage: u8, selector: u8, matching: u8, octets: usize) -> Tlsa {
         let mut data = vec![usage; octets];
-        if matching == EXACT && octets > 0 {
+        if matching == Tlsa::EXACT && octets > 0 {
             data[0] = 0x30;
         }
         Tlsa {

@@ -22,10 +22,7 @@ use super::{
     server::{registered_name, version},
     verifier::{Demand, Verifier},
 };
-use crate::{
-    envelope::{LinkTls, Proof, Tlsa},
-    policy::dane::DANE_TA,
-};
+use crate::envelope::{LinkTls, Proof, Tlsa};
 
 /// By what a next hop proves to be the one that was meant.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -60,7 +57,7 @@ impl Trust {
     /// Where no record names an authority the names do not matter, and are left out: hosts of many
     /// domains are then the same to all of them.
     pub fn dane(records: Vec<Tlsa>, names: impl IntoIterator<Item = String>) -> Self {
-        let names: Vec<_> = match records.iter().any(|record| record.usage == DANE_TA) {
+        let names: Vec<_> = match records.iter().any(|record| record.usage == Tlsa::DANE_TA) {
             true => names.into_iter().collect(),
             false => Vec::new(),
         };

@@ -15,10 +15,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::{
-    envelope::{Proof, Tlsa},
-    policy::dane::{CERTIFICATE, DANE_EE, DANE_TA, EXACT, PUBLIC_KEY, SHA_256, SHA_512},
-};
+use crate::envelope::{Proof, Tlsa};
 
 /// Certificates of a chain that are held against records; a longer one is a nuisance.
 const CHAIN_MOST: usize = 16;
@@ -53,15 +50,16 @@ impl Dane {
         now: UnixTime,
     ) -> Result<Proof, Unproved> {
         let of_usage = |usage| self.records.iter().filter(move |it| it.usage == usage);
-        if of_usage(DANE_EE).any(|record| matches(record, leaf)) {
+        if of_usage(Tlsa::DANE_EE).any(|record| matches(record, leaf)) {
             return Ok(Proof::DaneEe);
         }
         let others = &others[..others.len().min(CHAIN_MOST)];
         let mut why = Unproved::NoMatch;
-        for record in of_usage(DANE_TA) {
+        for record in of_usage(Tlsa::DANE_TA) {
             let shown = others.iter().filter(|it| matches(record, it)).cloned();
             // The authority itself, published whole, need not be shown (RFC 7671 §5.2.1).
-            let published = (record.selector == CERTIFICATE && record.matching == EXACT)
+            let published = (record.selector == Tlsa::CERTIFICATE
+                && record.matching == Tlsa::EXACT)
                 .then(|| CertificateDer::from(record.data.to_vec()));
             for authority in shown.chain(published) {
                 match self.chain(&authority, leaf, others, now) {
@@ -104,8 +102,8 @@ impl Dane {
 fn matches(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
     let key;
     let selected: &[u8] = match record.selector {
-        CERTIFICATE => certificate,
-        PUBLIC_KEY => match public_key(certificate) {
+        Tlsa::CERTIFICATE => certificate,
+        Tlsa::PUBLIC_KEY => match public_key(certificate) {
             Some(found) => {
                 key = found;
                 &key
@@ -115,9 +113,9 @@ fn matches(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
         _ => return false,
     };
     match record.matching {
-        EXACT => *record.data == *selected,
-        SHA_256 => *record.data == *Sha256::digest(selected),
-        SHA_512 => *record.data == *Sha512::digest(selected),
+        Tlsa::EXACT => *record.data == *selected,
+        Tlsa::SHA_256 => *record.data == *Sha256::digest(selected),
+        Tlsa::SHA_512 => *record.data == *Sha512::digest(selected),
         _ => false,
     }
 }

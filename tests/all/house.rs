@@ -27,6 +27,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["smtp", "sasl", "envelope", "policy", "store", "session"],
     ),
     ("tls", &["envelope"]),
+    ("dns", &["smtp", "envelope"]),
+    (
+        "reach",
+        &["smtp", "envelope", "policy", "dns", "tls", "store"],
+    ),
     (
         "listener",
         &[
@@ -42,8 +47,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "deliver",
         &[
-            "smtp", "sasl", "envelope", "message", "session", "client", "policy", "tls", "store",
-            "spool",
+            "smtp", "sasl", "envelope", "message", "session", "client", "policy", "dns", "reach",
+            "tls", "store", "spool",
         ],
     ),
     (
