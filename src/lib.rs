@@ -44,6 +44,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod deliver;
+pub mod dkim;
 pub mod dns;
 pub mod envelope;
 pub mod intake;

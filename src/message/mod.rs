@@ -10,6 +10,7 @@
 //! readers do not.
 
 mod addresses;
+mod authors;
 mod date;
 mod encoded_word;
 mod fault;
@@ -22,6 +23,7 @@ mod trace;
 mod transfer;
 
 pub use addresses::AddressList;
+pub use authors::author_domains;
 pub use date::{DateVerdict, date, judge};
 pub use encoded_word::Encoder;
 pub use fault::{AddressFault, Fault};

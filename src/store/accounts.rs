@@ -517,7 +517,7 @@ impl Store {
     }
 
     /// A change of several steps, begun as a writer's.
-    async fn change(&self) -> Result<Transaction<'static, Sqlite>, AccountError> {
+    pub(super) async fn change(&self) -> Result<Transaction<'static, Sqlite>, AccountError> {
         Ok(self.writer().begin_with("BEGIN IMMEDIATE").await?)
     }
 }
@@ -623,7 +623,7 @@ fn touched_one(rows: u64, what: impl FnOnce() -> String) -> Result<(), AccountEr
     }
 }
 
-fn taken(error: sqlx::Error, what: &str) -> AccountError {
+pub(super) fn taken(error: sqlx::Error, what: &str) -> AccountError {
     match error.as_database_error() {
         Some(database) if database.is_unique_violation() => {
             AccountError::AlreadyExists(what.to_owned())
@@ -640,12 +640,12 @@ fn unread(text: &str, error: impl std::fmt::Display) -> AccountError {
     StoreError::Database(format!("stored address {text:?}: {error}")).into()
 }
 
-fn seconds(at: SystemTime) -> i64 {
+pub(super) fn seconds(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn time(seconds: i64) -> SystemTime {
+pub(super) fn time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
 }
 

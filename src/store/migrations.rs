@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (
         1,
         "accounts",
@@ -35,6 +35,11 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
         5,
         "sts",
         include_str!("../../migrations/sqlite/0005_sts.sql"),
+    ),
+    (
+        6,
+        "dkim",
+        include_str!("../../migrations/sqlite/0006_dkim.sql"),
     ),
 ];
 
