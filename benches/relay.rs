@@ -17,6 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use gatepost::{
     client::Timeouts,
     deliver::{self, Deliver, hop},
+    dkim::Dkim,
     dns::Dns,
     envelope::{BodyType, Envelope, QueueId},
     policy::routes::{
@@ -212,7 +213,11 @@ fn start(
         },
         levels: Default::default(),
     };
-    let deliver = Deliver::new(deliver, Reach::new(Dns::new(Default::default()), None));
+    let deliver = Deliver::new(
+        deliver,
+        Reach::new(Dns::new(Default::default()), None),
+        Dkim::silent(),
+    );
     let options = queue::Options {
         routes: RouteTable::new(vec![route]).expect("a route"),
         attempts: way.connections,
@@ -220,7 +225,14 @@ fn start(
         ..queue::Options::new(hostname)
     };
     spool.hold(false);
-    Queue::start(options, deliver, spool.clone(), fresh, cancel)
+    Queue::start(
+        options,
+        deliver,
+        Dkim::silent(),
+        spool.clone(),
+        fresh,
+        cancel,
+    )
 }
 
 /// Takes every message and counts it.

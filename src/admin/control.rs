@@ -139,10 +139,10 @@ async fn converse(stream: UnixStream, server: &Arc<Running>) -> io::Result<()> {
         .read_line(&mut line)
         .await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(Request::AccountsChanged) => {
-            server.accounts_changed();
-            Answer::Done
-        }
+        Ok(Request::AccountsChanged) => match server.accounts_changed().await {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Failed(format!("{error:#}")),
+        },
         Ok(Request::Reload) => match server.reload().await {
             Ok(waiting) => Answer::Reloaded(waiting),
             Err(error) => Answer::Failed(format!("{error:#}")),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     answer::{Answer, columns},
     cannot_open,
+    dkim::DkimCommand,
     password::PasswordFrom,
     timestamp,
 };
@@ -36,6 +37,9 @@ pub enum DomainCommand {
     },
     /// List the domains.
     List,
+    /// Make, list and retire the keys by which a domain's mail is signed (DKIM).
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Remove a domain without accounts.
     Remove {
         /// As listed.
@@ -171,6 +175,10 @@ impl DomainCommand {
                     json!({ "done": "domain removed", "domain": name }),
                 )
             }
+            DomainCommand::Dkim(command) => match command.run(&store).await? {
+                (answer, false) => return Ok(answer),
+                (answer, true) => answer,
+            },
             DomainCommand::List => {
                 let domains = store.domains().await?;
                 return Ok(Answer {

@@ -8,6 +8,8 @@ mod arrival;
 mod check;
 mod demo;
 pub mod dialogue;
+mod dkim;
+mod dns;
 mod doctor;
 mod events;
 mod forecast;
@@ -74,6 +76,8 @@ enum Command {
     Route(route::RouteCommand),
     /// Tell what a message to an address would get, and why, as far as the DNS shows.
     Forecast(forecast::Forecasted),
+    /// Print the records that a domain needs, as a zone file, or see whether they are published.
+    Dns(dns::Records),
     /// Look at the resolver, the way out, certificates, names, the clock and the disk.
     Doctor(doctor::Doctor),
     /// Tell where a message is, how it travelled and what was said of it.
@@ -143,6 +147,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
             events.run(&database).await?
         }
         Command::Forecast(asked) => return asked.run(&as_service(&cli.config)?, cli.json).await,
+        Command::Dns(records) => return records.run(&as_service(&cli.config)?, cli.json).await,
         Command::Doctor(doctor) => return doctor.run(&as_service(&cli.config)?, cli.json).await,
         Command::Route(command) => return command.run(&cli.config, cli.json).await,
         Command::Version => {
@@ -225,6 +230,17 @@ mod tests {
             ("config example", true),
             ("domain add example.org", true),
             ("domain add", false),
+            ("domain dkim add example.org", true),
+            (
+                "domain dkim add example.org --algorithm rsa --selector a",
+                true,
+            ),
+            ("domain dkim add example.org --key f", false),
+            ("domain dkim add example.org --key f --selector a", true),
+            ("domain dkim list", true),
+            ("domain dkim retire example.org", false),
+            ("dns example.org --check --json", true),
+            ("dns", false),
             ("user add a@example.org --generate", true),
             ("user add a@example.org --generate --password-stdin", false),
             ("user address add a@example.org *@example.org", true),

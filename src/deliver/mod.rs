@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     client::Protocol,
+    dkim::Dkim,
     envelope::{BodyType, Link, Outcome, Protection, QueueId, Status},
     policy::{
         routes::{Route, Transport},
@@ -149,19 +150,23 @@ pub struct Deliver {
     hops: Arc<ArcSwap<hop::Hops>>,
     levels: Arc<ArcSwap<Levels>>,
     reach: Reach,
+    dkim: Arc<Dkim>,
 }
 
 impl Deliver {
-    /// Transports set up so; `reach` knows what recipients' domains publish.
-    pub fn new(options: Options, reach: Reach) -> Self {
+    /// Transports set up so; `reach` knows what recipients' domains publish, and `dkim` signs copies
+    /// that had to be changed.
+    pub fn new(options: Options, reach: Reach, dkim: Arc<Dkim>) -> Self {
+        let hops = hop::Hops::new(options.hops, dkim.clone());
         Deliver {
             maildir: Arc::new(ArcSwap::from_pointee(maildir::Maildirs::new(
                 &options.hostname,
                 options.maildir_writers,
             ))),
-            hops: Arc::new(ArcSwap::from_pointee(hop::Hops::new(options.hops))),
+            hops: Arc::new(ArcSwap::from_pointee(hops)),
             levels: Arc::new(ArcSwap::from_pointee(options.levels)),
             reach,
+            dkim,
         }
     }
 
@@ -173,7 +178,8 @@ impl Deliver {
         let maildir = maildir::Maildirs::new(&options.hostname, options.maildir_writers);
         self.maildir.store(Arc::new(maildir));
         self.levels.store(Arc::new(options.levels));
-        let before = self.hops.swap(Arc::new(hop::Hops::new(options.hops)));
+        let hops = hop::Hops::new(options.hops, self.dkim.clone());
+        let before = self.hops.swap(Arc::new(hops));
         tokio::spawn(async move { before.close().await });
     }
 

@@ -19,10 +19,7 @@ use super::{
     fields::covered,
     key::{self, KeyFault},
 };
-use crate::{
-    message::fields,
-    store::dkim::SigningKey as StoredKey,
-};
+use crate::{message::fields, store::dkim::SigningKey as StoredKey};
 
 /// Octets of a body that are read at once.
 const PIECE: usize = 128 * 1024;
@@ -149,8 +146,7 @@ pub fn unsigned(header: &[u8]) -> &[u8] {
     let Ok(fields) = fields(section) else {
         return header;
     };
-    let is_signature =
-        |name: &[u8]| name.eq_ignore_ascii_case(b"DKIM-Signature");
+    let is_signature = |name: &[u8]| name.eq_ignore_ascii_case(b"DKIM-Signature");
     let first = fields
         .iter()
         .find(|field| !is_signature(&header[field.name.clone()]));

@@ -61,11 +61,7 @@ impl World {
             let text = record(kind, &pair.public_key);
             let read = DomainKey::parse(text.as_bytes()).unwrap();
             let name = format!("{selector}._domainkey.ours.example.");
-            published.insert(
-                name.into(),
-                Txt::DomainKey(Arc::new(read)),
-                Instant::now(),
-            );
+            published.insert(name.into(), Txt::DomainKey(Arc::new(read)), Instant::now());
             NewKey {
                 selector: selector.into(),
                 algorithm: kind,
@@ -148,7 +144,10 @@ async fn nobody_can_add_a_field_that_matters() {
     ] {
         for message in [
             format!("{field}{signed}body\r\n"),
-            format!("{}{field}\r\nbody\r\n", signed.strip_suffix("\r\n").unwrap()),
+            format!(
+                "{}{field}\r\nbody\r\n",
+                signed.strip_suffix("\r\n").unwrap()
+            ),
         ] {
             assert_eq!(world.verify(&message).await, [holds, holds], "{message}");
         }
@@ -220,7 +219,8 @@ async fn a_key_signs_as_soon_and_as_long_as_it_is_in_the_store() {
 #[tokio::test]
 async fn our_own_signatures_come_off_again_and_nobody_elses() {
     let world = World::new().await;
-    let theirs = "Received: r\r\nDKIM-Signature: v=1; d=theirs.example\r\nFrom: a@ours.example\r\n\r\n";
+    let theirs =
+        "Received: r\r\nDKIM-Signature: v=1; d=theirs.example\r\nFrom: a@ours.example\r\n\r\n";
     let signed = world.sign(theirs, "");
     assert_eq!(signed.matches("DKIM-Signature").count(), 3);
     assert_eq!(unsigned(signed.as_bytes()), theirs.as_bytes());

@@ -33,7 +33,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 pub use options::Options;
-pub use records::{Exchange, Mx, is_null_mx};
+pub use records::{Exchange, Mx, Srv, is_null_mx};
 pub use source::{Asked, Data, Kind, Record, Reply, Source};
 
 use self::{cache::Cache, chase::Chased};
@@ -235,6 +235,18 @@ impl Dns {
         let chased = self.chase(&name.to_ascii_lowercase(), Kind::Txt).await?;
         Ok(chased.answer(|data| match data {
             Data::Txt(text) => Some(text.clone()),
+            _ => None,
+        }))
+    }
+
+    /// The hosts of a service, by a name such as `_submissions._tcp.example.org` (RFC 2782).
+    ///
+    /// # Errors
+    /// As [`Dns::mx`].
+    pub async fn srv(&self, name: &str) -> Result<Answer<Srv>, DnsError> {
+        let chased = self.chase(&name.to_ascii_lowercase(), Kind::Srv).await?;
+        Ok(chased.answer(|data| match data {
+            Data::Srv(record) => Some(record.clone()),
             _ => None,
         }))
     }

@@ -20,6 +20,19 @@ pub enum Exchange {
     Null,
 }
 
+/// A host of a service (RFC 2782).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Srv {
+    /// Lower ones are tried first.
+    pub priority: u16,
+    /// The share among hosts of the same priority.
+    pub weight: u16,
+    /// Where the host serves.
+    pub port: u16,
+    /// The host; empty where the service is not offered.
+    pub target: Box<str>,
+}
+
 /// Whether a domain takes no mail: its only MX record names no host (RFC 7505 §3).
 pub fn is_null_mx(records: &[Mx]) -> bool {
     matches!(

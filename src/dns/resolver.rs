@@ -20,7 +20,7 @@ use hickory_proto::{
 use tokio::time::timeout;
 
 use super::{
-    Absence, Data, DnsError, Kind, Options, Record, Reply, Source, Verdict,
+    Absence, Data, DnsError, Kind, Options, Record, Reply, Source, Srv, Verdict,
     name::{asked, plain},
     resolv_conf,
     source::Asked,
@@ -198,6 +198,7 @@ fn record_type(kind: Kind) -> RecordType {
         Kind::Tlsa => RecordType::TLSA,
         Kind::Txt => RecordType::TXT,
         Kind::Ptr => RecordType::PTR,
+        Kind::Srv => RecordType::SRV,
         Kind::Cname => RecordType::CNAME,
         Kind::Soa => RecordType::SOA,
     }
@@ -261,6 +262,12 @@ fn record(record: &rr::Record) -> Option<Record> {
             Data::Txt(String::from_utf8_lossy(&octets).into_owned())
         }
         RData::PTR(name) => Data::Name(plain(&name.0)),
+        RData::SRV(srv) => Data::Srv(Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target: plain(&srv.target),
+        }),
         RData::CNAME(name) => Data::Alias(plain(&name.0)),
         RData::SOA(_) => Data::Zone,
         _ => return None,

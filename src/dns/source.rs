@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::IpAddr, pin::Pin, time::Duration};
 
-use super::{Absence, DnsError, Verdict};
+use super::{Absence, DnsError, Srv, Verdict};
 use crate::envelope::Tlsa;
 
 /// What is asked for.
@@ -20,6 +20,8 @@ pub enum Kind {
     Txt,
     /// Names of an address.
     Ptr,
+    /// Hosts of a service.
+    Srv,
     /// The alias itself.
     Cname,
     /// The zone's own record.
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Tlsa => "tlsa",
             Kind::Txt => "txt",
             Kind::Ptr => "ptr",
+            Kind::Srv => "srv",
             Kind::Cname => "cname",
             Kind::Soa => "soa",
         }
@@ -66,6 +69,8 @@ pub enum Data {
     Txt(String),
     /// A name (PTR).
     Name(Box<str>),
+    /// A host of a service (SRV).
+    Srv(Srv),
     /// The name that this one stands for (CNAME).
     Alias(Box<str>),
     /// The zone's own record (SOA).
@@ -80,6 +85,7 @@ impl Data {
             | (Data::Tlsa(_), Kind::Tlsa)
             | (Data::Txt(_), Kind::Txt)
             | (Data::Name(_), Kind::Ptr)
+            | (Data::Srv(_), Kind::Srv)
             | (Data::Alias(_), Kind::Cname)
             | (Data::Zone, Kind::Soa) => true,
             (Data::Address(address), Kind::A) => address.is_ipv4(),

@@ -64,7 +64,7 @@ pub(super) async fn encode(spool: &Spool, message: Finished) -> Result<Finished,
 }
 
 /// Runs `work` off the reactor; a panic in it ends this message and nothing else (S19).
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
     spawn_blocking(work).await.map_err(|_| Refusal::Panicked)

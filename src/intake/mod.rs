@@ -1,4 +1,4 @@
-//! Accepted envelope and content → checks → fix-ups → spool.
+//! Accepted envelope and content → checks → fix-ups → signatures → spool.
 //!
 //! Drives the pure parts: `message` finds faults and mends, `policy` has the rights and the
 //! replies, `spool` takes custody. Counts and logs one line for each message, taken or refused
@@ -9,6 +9,7 @@ mod encode;
 mod ids;
 mod prepare;
 mod refusal;
+mod signing;
 
 use std::{
     net::SocketAddr,
@@ -25,9 +26,11 @@ use encode::{Finished, encode};
 use ids::Ids;
 use prepare::{Circumstances, Prepared, prepare};
 use refusal::Refusal;
+use signing::sign;
 
 use crate::{
     accounts::{Account, Accounts},
+    dkim::Dkim,
     envelope::{BodyType, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
     message::{Limits, message_id},
     session::{MessageVerdict, SenderVerdict},
@@ -71,16 +74,23 @@ pub struct Submission {
 pub struct Intake {
     options: ArcSwap<Options>,
     accounts: Arc<Accounts>,
+    dkim: Arc<Dkim>,
     spool: Arc<Spool>,
     ids: Ids,
 }
 
 impl Intake {
-    /// An intake that asks `accounts` for rights and gives to `spool`.
-    pub fn new(options: Options, accounts: Arc<Accounts>, spool: Arc<Spool>) -> Arc<Self> {
+    /// An intake that asks `accounts` for rights, has mail signed by `dkim`, and gives to `spool`.
+    pub fn new(
+        options: Options,
+        accounts: Arc<Accounts>,
+        dkim: Arc<Dkim>,
+        spool: Arc<Spool>,
+    ) -> Arc<Self> {
         Arc::new(Intake {
             options: ArcSwap::from_pointee(options),
             accounts,
+            dkim,
             spool,
             ids: Ids::default(),
         })
@@ -194,6 +204,10 @@ impl Intake {
         if is_encoded {
             message = encode(&self.spool, message).await?;
         }
+        // Nothing is changed behind this.
+        let signers = self.dkim.signers(&message.header);
+        let signed_for = signers.domains();
+        message = sign(&self.spool, signers, message).await?;
         let Finished {
             header,
             body,
@@ -233,6 +247,7 @@ impl Intake {
             size_octets,
             tls = tls.as_ref().map(|tls| tls.suite),
             encoded = is_encoded.then_some("long lines"),
+            signed_for,
             level = protection.level.map(Level::as_str),
             requiretls = (protection.tls != TlsWish::Unsaid).then_some(protection.tls.as_str()),
             "message accepted"

@@ -34,6 +34,9 @@ pub(super) enum Refusal {
     /// The account store did not answer.
     #[error("account store unavailable: {0}")]
     Accounts(String),
+    /// Its domain's mail is signed, and this message could not be.
+    #[error("{0}")]
+    Signing(String),
     /// No custody.
     #[error(transparent)]
     Custody(#[from] CustodyError),
@@ -56,9 +59,10 @@ impl Refusal {
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
-            Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => {
-                content::unavailable()
-            }
+            Refusal::Accounts(_)
+            | Refusal::Signing(_)
+            | Refusal::NoRandomness
+            | Refusal::Panicked => content::unavailable(),
         }
     }
 
@@ -68,7 +72,10 @@ impl Refusal {
             Refusal::Content(_) | Refusal::LongLine(_) => "content",
             Refusal::NotYours { .. } | Refusal::MayNotLowerTls | Refusal::AccountClosed => "rights",
             Refusal::Custody(_) => "custody",
-            Refusal::Accounts(_) | Refusal::NoRandomness | Refusal::Panicked => "internal",
+            Refusal::Accounts(_)
+            | Refusal::Signing(_)
+            | Refusal::NoRandomness
+            | Refusal::Panicked => "internal",
         }
     }
 }

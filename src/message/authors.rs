@@ -45,7 +45,12 @@ mod tests {
         let many = "To: x@c.example\r\nFROM: A <a@A.example>,\r\n b@b.example, c@a.EXAMPLE\r\n\r\n";
         assert_eq!(of(many), ["a.example", "b.example"]);
         assert_eq!(of("From: a@a.example\r\n"), ["a.example"]);
-        for header in ["", "To: x@c.example\r\n\r\n", "From: nobody\r\n", "no field\r\n"] {
+        for header in [
+            "",
+            "To: x@c.example\r\n\r\n",
+            "From: nobody\r\n",
+            "no field\r\n",
+        ] {
             assert!(of(header).is_empty(), "{header:?}");
         }
     }

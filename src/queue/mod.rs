@@ -44,6 +44,7 @@ use self::{
 };
 use crate::{
     deliver::Deliver,
+    dkim::Dkim,
     policy::{
         retry::{Notices, Schedule, Unprotected},
         routes::RouteTable,
@@ -112,10 +113,12 @@ struct Control {
 }
 
 impl Queue {
-    /// Starts the queue on the current runtime; it stops when `cancel` is cancelled.
+    /// Starts the queue on the current runtime; it stops when `cancel` is cancelled. Reports are
+    /// signed by `dkim`.
     pub fn start(
         options: Options,
         deliver: Deliver,
+        dkim: Arc<Dkim>,
         spool: Arc<Spool>,
         fresh: Fresh,
         cancel: CancellationToken,
@@ -132,6 +135,7 @@ impl Queue {
                 octets
             }),
             id: Box::new(ulid::Ulid::generate),
+            dkim,
         };
         Queue::start_with(options, deliver, spool, fresh, cancel, surroundings)
     }
@@ -199,7 +203,7 @@ impl Queue {
     }
 }
 
-/// Where time and randomness come from.
+/// Where time, randomness and signatures come from.
 struct Surroundings {
     now: Box<dyn Fn() -> SystemTime + Send + Sync>,
     random: Box<dyn Fn() -> u16 + Send + Sync>,
@@ -207,6 +211,8 @@ struct Surroundings {
     octets: Box<dyn Fn() -> [u8; 16] + Send + Sync>,
     /// For the queue id of a report.
     id: Box<dyn Fn() -> ulid::Ulid + Send + Sync>,
+    /// Who signs reports.
+    dkim: Arc<Dkim>,
 }
 
 #[cfg(test)]

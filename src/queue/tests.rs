@@ -421,7 +421,7 @@ async fn a_real_maildir_is_filled() {
         levels: Default::default(),
     };
     let reach = crate::reach::Reach::new(crate::dns::Dns::new(Default::default()), None);
-    let deliver = Deliver::new(deliver, reach);
+    let deliver = Deliver::new(deliver, reach, crate::dkim::Dkim::silent());
     let custody = Arc::new(Memory::default());
     for number in 0..20 {
         let due = State::Due(SystemTime::UNIX_EPOCH);
@@ -437,6 +437,7 @@ async fn a_real_maildir_is_filled() {
         random: Box::new(|| 0),
         octets: Box::new(|| [7; 16]),
         id: Box::new(|| ulid::Ulid(0xffff)),
+        dkim: crate::dkim::Dkim::silent(),
     };
     let (_fresh, arrivals) = mpsc::channel(1);
     let cancel = CancellationToken::new();

@@ -2,12 +2,14 @@
 
 use std::{io::Read, net::IpAddr};
 
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
 use super::{Options, Surroundings, aftermath::Decided, custody::Custody, job::Message};
 use crate::{
     deliver::RecipientResult,
+    dkim::Dkim,
     envelope::{Envelope, Link, Outcome, QueueId, TlsWish, Voice},
     message::message_id,
     report::{
@@ -153,18 +155,20 @@ impl<C: Custody> Reporter<'_, C> {
             body: body.as_deref(),
             recipients: &recipients,
         };
-        let notifications = Kind::ALL.into_iter().filter_map(|kind| {
+        let mut reports = Vec::new();
+        for kind in Kind::ALL {
             let stamp = Stamp {
                 now: (self.surroundings.now)(),
                 random: (self.surroundings.octets)(),
             };
-            let notification = Notification::of(&incident, kind, &stamp)?;
-            Some(self.posted(notification, &stamp))
-        });
-        Ok(notifications.collect())
+            if let Some(notification) = Notification::of(&incident, kind, &stamp) {
+                reports.push(self.posted(notification, &stamp).await);
+            }
+        }
+        Ok(reports)
     }
 
-    fn posted(&self, notification: Notification, stamp: &Stamp) -> Report {
+    async fn posted(&self, notification: Notification, stamp: &Stamp) -> Report {
         let id = QueueId::new((self.surroundings.id)());
         tracing::info!(
             queue_id = %id,
@@ -178,6 +182,8 @@ impl<C: Custody> Reporter<'_, C> {
         let message_id = message_id(&notification.header).map(str::to_owned);
         let mut header = notification.header;
         header.extend_from_slice(b"\r\n");
+        let body: Bytes = notification.body.into();
+        let header = signed(&self.surroundings.dkim, header, body.clone()).await;
         Report {
             id,
             report_of: self.message.id.clone(),
@@ -193,10 +199,26 @@ impl<C: Custody> Reporter<'_, C> {
                 protection: Default::default(),
             },
             header: header.into(),
-            body: notification.body.into(),
+            body,
             made_at: stamp.now,
         }
     }
+}
+
+/// The header section of a report with signatures. One that cannot be signed goes without: its
+/// reader must be told.
+async fn signed(dkim: &Dkim, header: Vec<u8>, body: Bytes) -> Vec<u8> {
+    let signers = dkim.signers(&header);
+    if signers.is_empty() {
+        return header;
+    }
+    let unsigned = header.clone();
+    match spawn_blocking(move || signers.sign(&header, &mut &body[..])).await {
+        Ok(Ok(signed)) => return signed,
+        Ok(Err(error)) => error!(%error, "a report is not signed"),
+        Err(error) => error!(%error, "a report is not signed"),
+    }
+    unsigned
 }
 
 /// All of a body that is returned; bounded, for longer ones never are.

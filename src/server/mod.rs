@@ -18,6 +18,7 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use anyhow::{Context, Result};
 use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +27,7 @@ use crate::{
     admin,
     config::{Config, Loaded},
     deliver::Deliver,
+    dkim::Dkim,
     intake::Intake,
     listener::{Desk, Kind, Serving},
     queue::Queue,
@@ -55,6 +57,7 @@ pub struct Running {
     file: Option<PathBuf>,
     store: Store,
     accounts: Arc<Accounts>,
+    dkim: Arc<Dkim>,
     reachable: Arc<Reachable>,
     reach: Reach,
     spool: Arc<Spool>,
@@ -95,9 +98,14 @@ impl Running {
             .collect()
     }
 
-    /// Accounts or domains were changed in the database.
-    pub fn accounts_changed(&self) {
+    /// Accounts, domains or their keys were changed in the database.
+    ///
+    /// # Errors
+    /// The keys cannot be read; mail is signed as before.
+    pub async fn accounts_changed(&self) -> Result<()> {
         self.accounts.changed();
+        let reloaded = self.dkim.reload().await;
+        reloaded.context("failed to read the keys that sign mail")
     }
 
     /// Connections at this moment.

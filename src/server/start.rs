@@ -20,6 +20,7 @@ use crate::{
     admin,
     config::{ConfigError, Level, Loaded},
     deliver::Deliver,
+    dkim::Dkim,
     dns::Dns,
     intake::Intake,
     listener::{Activated, BindError, Desk, Endpoint, Kind, Listeners, RecipientCheck},
@@ -48,6 +49,7 @@ struct Keepers {
     spool: Arc<Spool>,
     fresh: Fresh,
     accounts: Arc<Accounts>,
+    dkim: Arc<Dkim>,
     reachable: Arc<Reachable>,
     reach: Reach,
     control: UnixListener,
@@ -137,6 +139,9 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
         .context("failed to open the spool")?;
     spool.hold(options.queue.hold);
     let accounts = Accounts::open(store.clone(), options.accounts.clone());
+    let dkim = Dkim::open(store.clone())
+        .await
+        .context("failed to read the keys that sign mail")?;
     let dns = Dns::new(options.dns.clone());
     let sts = Sts::open(
         options.sts.clone(),
@@ -159,6 +164,7 @@ async fn open_keepers(loaded: &Loaded, store: &Store) -> Result<Keepers> {
             spool,
             fresh,
             accounts,
+            dkim,
             reachable,
             reach,
             control,
@@ -203,19 +209,26 @@ async fn serve(
         spool,
         fresh,
         accounts,
+        dkim,
         reachable,
         reach,
         control,
     } = keepers;
-    let intake = Intake::new(options.intake, Arc::clone(&accounts), Arc::clone(&spool));
+    let intake = Intake::new(
+        options.intake,
+        Arc::clone(&accounts),
+        Arc::clone(&dkim),
+        Arc::clone(&spool),
+    );
     let (stop_doors, stop_hands) = (CancellationToken::new(), CancellationToken::new());
-    let deliver = Deliver::new(options.deliver, reach.clone());
+    let deliver = Deliver::new(options.deliver, reach.clone(), Arc::clone(&dkim));
     let swept = deliver.clone();
     // A panic there would be no reason not to serve.
     let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
     let queue = Queue::start(
         options.queue,
         deliver.clone(),
+        Arc::clone(&dkim),
         Arc::clone(&spool),
         fresh,
         stop_hands.clone(),
@@ -246,6 +259,7 @@ async fn serve(
         file,
         store,
         accounts,
+        dkim,
         reachable,
         reach,
         spool,

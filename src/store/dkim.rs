@@ -303,7 +303,9 @@ mod tests {
         let both = [key("a"), key("b")];
         store.add_dkim_keys(&ours, &both, at(2)).await.unwrap();
         // All or none.
-        let again = store.add_dkim_keys(&ours, &[key("c"), key("a")], at(3)).await;
+        let again = store
+            .add_dkim_keys(&ours, &[key("c"), key("a")], at(3))
+            .await;
         assert!(matches!(
             again,
             Err(KeyError::Account(AccountError::AlreadyExists(_)))

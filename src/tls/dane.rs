@@ -125,3 +125,14 @@ pub(super) fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     Some(parsed.subject_public_key_info().to_vec())
 }
+
+/// The TLSA record that names the key of this certificate: `3 1 1`, which survives a renewal with the
+/// same key (RFC 7671 §5.1).
+pub fn tlsa(certificate: &CertificateDer<'_>) -> Option<Tlsa> {
+    Some(Tlsa {
+        usage: Tlsa::DANE_EE,
+        selector: Tlsa::PUBLIC_KEY,
+        matching: Tlsa::SHA_256,
+        data: Sha256::digest(public_key(certificate)?).to_vec().into(),
+    })
+}

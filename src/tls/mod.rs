@@ -23,6 +23,7 @@ mod verifier;
 
 pub use certificate::Certificate;
 pub use client::{Client, Stream, Trust};
+pub use dane::tlsa;
 pub use error::TlsError;
 pub use fingerprint::{FingerprintError, fingerprint, parse_fingerprint};
 pub use handshake::{HandshakeError, Overheard};

@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["smtp", "sasl", "envelope", "policy", "store", "session"],
     ),
     ("tls", &["envelope"]),
+    ("dkim", &["smtp", "message", "store"]),
     ("dns", &["smtp", "envelope"]),
     (
         "reach",
@@ -41,20 +42,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "intake",
         &[
-            "smtp", "sasl", "envelope", "message", "session", "policy", "accounts", "spool",
+            "smtp", "sasl", "envelope", "message", "session", "policy", "accounts", "dkim", "spool",
         ],
     ),
     (
         "deliver",
         &[
-            "smtp", "sasl", "envelope", "message", "session", "client", "policy", "dns", "reach",
-            "tls", "store", "spool",
+            "smtp", "sasl", "envelope", "message", "session", "client", "policy", "dkim", "dns",
+            "reach", "tls", "store", "spool",
         ],
     ),
     (
         "queue",
         &[
-            "smtp", "envelope", "message", "session", "policy", "report", "spool", "deliver",
+            "smtp", "envelope", "message", "session", "policy", "report", "dkim", "spool",
+            "deliver",
         ],
     ),
 ];

@@ -7,6 +7,7 @@ mod commands;
 mod content;
 mod crash;
 mod desk;
+mod dkim;
 mod dns_lab;
 mod doors;
 mod faults;

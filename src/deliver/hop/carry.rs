@@ -1,8 +1,9 @@
 //! One message on one connection after another, until every recipient is decided.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::{
+    Hops,
     outbound::{self, CopyError, SevenBit},
     way::Way,
 };
@@ -21,7 +22,7 @@ use crate::{
 pub(super) struct Carry<'a> {
     attempt: &'a Attempt,
     protocol: Protocol,
-    scratch: &'a Path,
+    hops: &'a Hops,
     results: Vec<Option<RecipientResult>>,
     copy: Option<SevenBit>,
 }
@@ -44,11 +45,11 @@ pub(super) enum Carried {
 }
 
 impl<'a> Carry<'a> {
-    pub(super) fn new(attempt: &'a Attempt, protocol: Protocol, scratch: &'a Path) -> Self {
+    pub(super) fn new(attempt: &'a Attempt, protocol: Protocol, hops: &'a Hops) -> Self {
         Carry {
             attempt,
             protocol,
-            scratch,
+            hops,
             results: vec![None; attempt.recipients.len()],
             copy: None,
         }
@@ -145,7 +146,7 @@ impl<'a> Carry<'a> {
             if let Ok(sent) = connection.send(message, original.clone()).await {
                 return Ok(sent);
             }
-            let copy = outbound::seven_bit(original, self.scratch.to_owned()).await?;
+            let copy = outbound::seven_bit(original, self.hops).await?;
             self.copy = Some(copy);
         }
         let copy = self.copy.as_ref().map(|copy| copy.content.clone());
@@ -253,7 +254,7 @@ fn unconverted(error: &CopyError) -> Outcome {
             let text = format!("the next hop takes 7-bit content only: {reason}");
             Outcome::Failed(Status::new(EnhancedCode::new(5, 6, 3), text))
         }
-        CopyError::Io(_) | CopyError::Panicked => {
+        CopyError::Io(_) | CopyError::Signature(_) | CopyError::Panicked => {
             let text = error.to_string();
             Outcome::Deferred(Status::new(EnhancedCode::new(4, 3, 0), text))
         }

@@ -33,6 +33,7 @@ pub(super) use self::{
 use super::{Attempt, Attempted};
 use crate::{
     client::{Protocol, Timeouts},
+    dkim::Dkim,
     envelope::{Level, TlsWish},
     policy::{
         routes::{Hop, Origin},
@@ -63,6 +64,7 @@ pub struct Options {
 /// Every next hop that speaks SMTP or LMTP.
 pub(super) struct Hops {
     options: Options,
+    dkim: Arc<Dkim>,
     setups: Setups,
     pool: Pool,
     backoff: Backoff,
@@ -70,12 +72,13 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, dkim: Arc<Dkim>) -> Self {
         Hops {
             setups: Setups::default(),
             pool: Pool::default(),
             backoff: Backoff::new(options.waits),
             seats: Seats::default(),
+            dkim,
             options,
         }
     }

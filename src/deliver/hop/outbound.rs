@@ -9,14 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use crate::{
     client::{Extensions, Message, ParameterValue, Recipient},
-    deliver::Attempt,
+    deliver::{Attempt, hop::Hops},
+    dkim::{Dkim, SignError, unsigned},
     envelope::{BodyType, TlsWish},
-    message::{CannotConvert, Goal, Recoder, Recoding, Survey},
+    message::{CannotConvert, Goal, Recoder, Survey},
     spool::{Content, DueRecipient, StoredBody},
 };
 
@@ -71,6 +71,9 @@ pub(super) enum CopyError {
     /// Perhaps later.
     #[error("7-bit copy not made: {0}")]
     Io(#[from] io::Error),
+    /// Perhaps later.
+    #[error("7-bit copy not made: {0}")]
+    Signature(#[from] SignError),
     /// A fault of ours (S19).
     #[error("7-bit copy not made: internal error")]
     Panicked,
@@ -84,15 +87,18 @@ pub(super) struct SevenBit {
 }
 
 /// Makes the copy off the reactor; a body of any size takes little memory.
-pub(super) async fn seven_bit(content: &Content, scratch: PathBuf) -> Result<SevenBit, CopyError> {
+///
+/// The signatures that were made over the original come off, and the copy is signed anew.
+pub(super) async fn seven_bit(content: &Content, hops: &Hops) -> Result<SevenBit, CopyError> {
     let content = content.clone();
-    match spawn_blocking(move || copy(content, &scratch)).await {
+    let (scratch, dkim) = (hops.options.scratch.clone(), hops.dkim.clone());
+    match spawn_blocking(move || copy(content, &scratch, &dkim)).await {
         Ok(copied) => copied,
         Err(_) => Err(CopyError::Panicked),
     }
 }
 
-fn copy(content: Content, scratch: &Path) -> Result<SevenBit, CopyError> {
+fn copy(content: Content, scratch: &Path, dkim: &Dkim) -> Result<SevenBit, CopyError> {
     let mut survey = Survey::new(Goal::SevenBit, &content.header);
     pieces(&content.body, |piece| {
         survey.push(piece);
@@ -105,31 +111,40 @@ fn copy(content: Content, scratch: &Path) -> Result<SevenBit, CopyError> {
             _scratch: None,
         });
     };
-    if content.body.len() > IN_MEMORY {
-        return copy_to_file(&content, recoding, scratch);
-    }
-    let (header, mut recoder) = Recoder::new(recoding, &content.header);
+    let (header, recoder) = Recoder::new(recoding, unsigned(&content.header));
+    let (body, scratch) = match content.body.len() > IN_MEMORY {
+        true => body_in_file(&content.body, recoder, scratch)?,
+        false => (body_in_memory(&content.body, recoder)?, None),
+    };
+    let signers = dkim.signers(&header);
+    let header = match signers.is_empty() {
+        true => header,
+        false => signers.sign(&header, &mut *body.open()?)?,
+    };
+    Ok(SevenBit {
+        content: Content {
+            header: header.into(),
+            body,
+        },
+        _scratch: scratch,
+    })
+}
+
+fn body_in_memory(original: &StoredBody, mut recoder: Recoder) -> io::Result<StoredBody> {
     let mut body = Vec::new();
-    pieces(&content.body, |piece| {
+    pieces(original, |piece| {
         recoder.push(piece, &mut body);
         Ok(())
     })?;
     recoder.finish(&mut body);
-    Ok(SevenBit {
-        content: Content {
-            header: header.into(),
-            body: StoredBody::Memory(body.into()),
-        },
-        _scratch: None,
-    })
+    Ok(StoredBody::Memory(body.into()))
 }
 
-fn copy_to_file(
-    content: &Content,
-    recoding: Recoding,
+fn body_in_file(
+    original: &StoredBody,
+    mut recoder: Recoder,
     scratch: &Path,
-) -> Result<SevenBit, CopyError> {
-    let (header, mut recoder) = Recoder::new(recoding, &content.header);
+) -> io::Result<(StoredBody, Option<Arc<Scratch>>)> {
     let (scratch, mut file) = Scratch::create(scratch)?;
     let (mut out, mut octets) = (Vec::new(), 0);
     let mut write = |out: &mut Vec<u8>| {
@@ -138,22 +153,17 @@ fn copy_to_file(
         out.clear();
         written
     };
-    pieces(&content.body, |piece| {
+    pieces(original, |piece| {
         recoder.push(piece, &mut out);
         write(&mut out)
     })?;
     recoder.finish(&mut out);
     write(&mut out)?;
-    Ok(SevenBit {
-        content: Content {
-            header: Bytes::from(header),
-            body: StoredBody::File {
-                path: scratch.0.clone(),
-                octets,
-            },
-        },
-        _scratch: Some(Arc::new(scratch)),
-    })
+    let body = StoredBody::File {
+        path: scratch.0.clone(),
+        octets,
+    };
+    Ok((body, Some(Arc::new(scratch))))
 }
 
 /// Hands a body over in pieces.

@@ -91,7 +91,7 @@ impl<'a> Tour<'a> {
             hops,
             terms,
             attempt,
-            carry: Carry::new(attempt, terms.protocol, &hops.options.scratch),
+            carry: Carry::new(attempt, terms.protocol, hops),
             in_vain: Vec::new(),
             passed_over: None,
             unprotected: None,

@@ -284,6 +284,7 @@ impl World {
             random: Box::new(|| 0),
             octets: Box::new(|| [7; 16]),
             id: Box::new(|| ulid::Ulid(0xffff)),
+            dkim: crate::dkim::Dkim::silent(),
         };
         let queue = Queue::start_with(
             options,
