@@ -19,8 +19,9 @@ use crate::{
     accounts::login_name,
     admin::control::{self, Request},
     config::{ConfigError, Finding, Level, Loaded},
+    dns::Dns,
     listener::{Activated, Endpoint, Kind, Listeners},
-    policy::routes::{Encryption, LocalRecipients, Origin, Trust},
+    policy::routes::{Encryption, LocalRecipients, Origin, Transport, Trust},
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
     store::{Store, StoreError},
@@ -81,6 +82,7 @@ async fn around(path: &Path, loaded: &Loaded, settings: &Check) -> Vec<Finding> 
     findings.extend(data_dir(loaded));
     findings.extend(postmaster(loaded).await);
     findings.extend(authorities(loaded));
+    findings.extend(resolver(loaded).await);
     findings.extend(accounts(loaded).await);
     findings
 }
@@ -287,14 +289,31 @@ async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
 fn authorities(loaded: &Loaded) -> Option<Finding> {
     let mut routes = loaded.options.queue.routes.routes().iter();
     let n = routes.position(|route| {
-        route.transport.hop().is_some_and(|hop| {
-            let mut hosts = hop.hosts.iter();
-            hop.trust == Trust::System && hosts.any(|it| it.encryption != Encryption::Plaintext)
-        })
+        match &route.transport {
+            // Where a policy (MTA-STS) asks for it.
+            Transport::Mx(_) => true,
+            transport => transport.hop().is_some_and(|hop| {
+                let mut hosts = hop.hosts.iter();
+                hop.trust == Trust::System && hosts.any(|it| it.encryption != Encryption::Plaintext)
+            }),
+        }
     })?;
     let error = tls::Client::open(tls::Trust::SystemRoots).err()?;
     let key = format!("routes.{n}.ca");
     Some(loaded.finding(&key, error.to_string(), Level::Warning))
+}
+
+/// Without a resolver that validates there is no DANE, and mail that must be verified waits.
+async fn resolver(loaded: &Loaded) -> Option<Finding> {
+    let mut routes = loaded.options.queue.routes.routes().iter();
+    routes.find(|route| matches!(route.transport, Transport::Mx(_)))?;
+    let dns = Dns::new(loaded.options.dns.clone());
+    let why = dns.validation().await.why_not()?;
+    let suffers = match loaded.options.forecast.levels.has_strict() {
+        true => "mail that must be verified waits unless MTA-STS vouches for its hosts",
+        false => "DANE is not in use",
+    };
+    Some(loaded.finding("dns.servers", format!("{why}; {suffers}"), Level::Warning))
 }
 
 /// A slip in an account's name would send its mail another way, and nothing would tell.

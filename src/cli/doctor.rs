@@ -1,5 +1,5 @@
 //! `gatepost doctor`: looks at what mail depends on outside of the configuration: the resolver, the
-//! way out, certificates, names, the clock, the disk.
+//! way out, certificates, names and other records, the clock, the disk.
 
 use std::{
     fs,
@@ -19,14 +19,17 @@ use crate::{
     config::Loaded,
     dns::{Dns, Exchange, Validation},
     policy::routes::{Mx, Transport},
-    server::{inspect_pairs, logging::escape},
+    server::{DATABASE, inspect_pairs, logging::escape},
     smtp::Domain,
+    store::{Store, StoreError},
 };
 
 /// Whose mail hosts are connected to where nobody says otherwise: one that always answers.
 const REACHED: &str = "gmail.com";
 /// How long the way out may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Domains whose records are looked for.
+const DOMAINS_MOST: usize = 50;
 /// Writes that are timed.
 const SYNCS: u32 = 20;
 /// No disk that keeps what it says answers faster: the fastest need some tens of microseconds.
@@ -82,6 +85,7 @@ impl Doctor {
         if let Some(mx) = mx {
             matters.push(way_out(&dns, &self.mail_host_of, &mx).await);
         }
+        matters.extend(records(loaded, &dns).await);
         matters.push(disk(&loaded.config.data_dir));
         let is_bad = matters.iter().any(|it| it.state == State::Bad);
         answer(&matters).print(json)?;
@@ -234,6 +238,51 @@ async fn pointer(dns: &Dns, host: &Domain, address: IpAddr) -> Matter {
          provider of the address sets it"
     );
     Matter::new("own address", State::Warning, text)
+}
+
+/// Whether what our domains need is published.
+async fn records(loaded: &Loaded, dns: &Dns) -> Vec<Matter> {
+    let name = "records";
+    let failed = |error: String| vec![Matter::new(name, State::Bad, error)];
+    let path = loaded.config.data_dir.join(DATABASE);
+    let store = match Store::open_read_only(&path).await {
+        Ok(store) => store,
+        // Nothing was added yet.
+        Err(StoreError::NotFound) => return Vec::new(),
+        Err(error) => return failed(error.to_string()),
+    };
+    let domains = match store.domains().await {
+        Ok(domains) => domains,
+        Err(error) => return failed(error.to_string()),
+    };
+    let mut matters = Vec::new();
+    for domain in domains.iter().take(DOMAINS_MOST) {
+        let Ok(parsed) = Domain::parse(domain) else {
+            continue;
+        };
+        let look = format!("see gatepost dns {domain} --check");
+        matters.push(
+            match super::dns::standing(loaded, dns, &store, &parsed).await {
+                Err(error) => Matter::new(name, State::Warning, format!("{domain}: {error:#}")),
+                Ok((bad, wanting)) => match (bad.as_slice(), wanting.as_slice()) {
+                    ([], []) => {
+                        let text = format!("{domain}: everything is published");
+                        Matter::new(name, State::Good, text)
+                    }
+                    ([], wanting) => {
+                        let text = format!("{domain}: {}; {look}", wanting.join(", "));
+                        Matter::new(name, State::Warning, text)
+                    }
+                    (bad, _) => {
+                        let text = format!("{domain}: {}; {look}", bad.join(", "));
+                        Matter::new(name, State::Bad, text)
+                    }
+                },
+            },
+        );
+    }
+    store.close().await;
+    matters
 }
 
 /// Whether anybody can be reached on the port of mail hosts.

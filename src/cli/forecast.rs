@@ -191,7 +191,7 @@ fn must(plan: &Plan) -> String {
     let mx = match plan.mx {
         MxProof::Dnssec => ", its MX is vouched for by DNSSEC",
         MxProof::Sts => ", its MX is named by the MTA-STS policy",
-        MxProof::None => "",
+        MxProof::None | MxProof::Unchecked => "",
     };
     let keyword = if plan.passed_on {
         ", must offer REQUIRETLS"

@@ -78,7 +78,7 @@ enum Command {
     Forecast(forecast::Forecasted),
     /// Print the records that a domain needs, as a zone file, or see whether they are published.
     Dns(dns::Records),
-    /// Look at the resolver, the way out, certificates, names, the clock and the disk.
+    /// Look at the resolver, the way out, certificates, names and other records, the clock, the disk.
     Doctor(doctor::Doctor),
     /// Tell where a message is, how it travelled and what was said of it.
     Trace(trace::Traced),

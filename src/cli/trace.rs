@@ -179,6 +179,7 @@ fn way(tried: &StoredTry) -> String {
     way += match reached.and_then(MxProof::parse) {
         Some(MxProof::Dnssec) => ", mail host of the domain by DNSSEC",
         Some(MxProof::Sts) => ", mail host of the domain by its MTA-STS policy",
+        Some(MxProof::Unchecked) => ", without DANE and DNSSEC: the resolver does not validate",
         Some(MxProof::None) => ", nothing proves that it is a mail host of the domain",
         None => "",
     };

@@ -124,7 +124,16 @@ impl Journey<'_> {
             sts: sts_facts(self.sts, &host.name),
         };
         match plan(self.required, facts) {
-            Ok(plan) => self.planned(host, found, plan),
+            Ok(mut plan) => {
+                let validates =
+                    || async { self.reach.dns().validation().await.why_not().is_none() };
+                if plan.mx == MxProof::None && self.required.published_counts && !validates().await
+                {
+                    // That nothing was found means nothing then, and the evidence says so.
+                    plan.mx = MxProof::Unchecked;
+                }
+                self.planned(host, found, plan)
+            }
             Err(shortfall) => Err(Impasse::Unprotected(shortfall, found.trouble)),
         }
     }

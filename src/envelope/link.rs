@@ -60,11 +60,18 @@ pub enum MxProof {
     Dnssec,
     /// The domain's MTA-STS policy names the host (RFC 8461 §4.1).
     Sts,
+    /// Nobody could tell: the resolver does not validate, and DANE was not in use.
+    Unchecked,
 }
 
 impl MxProof {
     /// Every way.
-    pub const ALL: [MxProof; 3] = [MxProof::None, MxProof::Dnssec, MxProof::Sts];
+    pub const ALL: [MxProof; 4] = [
+        MxProof::None,
+        MxProof::Dnssec,
+        MxProof::Sts,
+        MxProof::Unchecked,
+    ];
 
     /// The word for it in logs, traces and rows.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +79,7 @@ impl MxProof {
             MxProof::None => "none",
             MxProof::Dnssec => "dnssec",
             MxProof::Sts => "mta-sts",
+            MxProof::Unchecked => "unchecked",
         }
     }
 

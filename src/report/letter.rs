@@ -202,6 +202,10 @@ fn secured(recipient: &RecipientReport, remote: Option<&RemoteMta>) -> String {
         Some(MxProof::Dnssec) => ", and DNSSEC names it as the domain's mail server",
         Some(MxProof::Sts) => ", and the domain's MTA-STS policy names it as its mail server",
         Some(MxProof::None) => ", and nothing proves that it is the domain's mail server",
+        Some(MxProof::Unchecked) => {
+            ", and this server could not see whether it is the domain's mail server: its resolver \
+             does not validate DNSSEC, so DANE was not in use"
+        }
         None => "",
     });
     if evidence.requiretls == Some(true) {

@@ -52,19 +52,40 @@ impl Records {
         let facts = facts(loaded, &store, &domain).await;
         store.close().await;
         let facts = facts?;
-        let wanted = facts.wanted();
         if !self.check {
-            printed(&facts, &wanted).print(json)?;
+            printed(&facts, &facts.wanted()).print(json)?;
             return Ok(ExitCode::SUCCESS);
         }
         let dns = Dns::new(loaded.options.dns.clone());
-        let checked = check::check(&dns, &facts, &wanted).await;
+        let checked = check::check(&dns, &facts, &facts.wanted()).await;
         compared(&checked).print(json)?;
         Ok(match checked.iter().any(Checked::is_bad) {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         })
     }
+}
+
+/// How the records of a domain stand, in few words: those that are wrong or that mail needs, and those
+/// that would make something better.
+pub(super) async fn standing(
+    loaded: &Loaded,
+    dns: &Dns,
+    store: &Store,
+    domain: &Domain,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let facts = facts(loaded, store, domain).await?;
+    let (mut bad, mut wanting) = (Vec::new(), facts.lacking());
+    for it in check::check(dns, &facts, &facts.wanted()).await {
+        let words = format!("{} {} {}", it.kind, it.name, it.state.as_str());
+        match it.state {
+            State::Published => {}
+            _ if it.is_bad() => bad.push(words),
+            _ if it.need == Need::Hint => {}
+            _ => wanting.push(words),
+        }
+    }
+    Ok((bad, wanting))
 }
 
 async fn facts(loaded: &Loaded, store: &Store, domain: &Domain) -> Result<Facts> {

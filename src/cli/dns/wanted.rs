@@ -162,6 +162,13 @@ impl Facts {
         wanted
     }
 
+    /// What cannot be published because it is not there yet.
+    pub(super) fn lacking(&self) -> Vec<String> {
+        let signs = self.keys.iter().any(|key| key.retired_at.is_none());
+        let words = "no key signs its mail (DKIM)".to_owned();
+        if signs { Vec::new() } else { vec![words] }
+    }
+
     /// What no record says.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();

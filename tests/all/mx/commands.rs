@@ -72,6 +72,8 @@ fn forecast_trace_and_doctor_tell_of_the_way_out() {
     assert_eq!(state("way out"), "good");
     assert_eq!(state("own name"), "bad");
     assert_ne!(state("disk"), "bad");
+    // Nor are the records of example.org.
+    assert_eq!(state("records"), "bad");
     let told = ask(&["doctor", "--mail-host-of", "null.secure.test"]).unwrap_err();
     assert!(told.contains("port 25"), "{told}");
 }
@@ -92,4 +94,9 @@ fn a_resolver_that_does_not_validate_shows_in_health_and_log() {
     );
     let told = server.gatepost(&["doctor"], "").unwrap_err();
     assert!(told.contains("bad      resolver"), "{told}");
+    let told = server.manage(&["check", "--no-ports"]);
+    assert!(
+        told.contains("warning") && told.contains("mail that must be verified waits"),
+        "{told}"
+    );
 }

@@ -164,4 +164,8 @@ fn without_a_validating_resolver_verified_mail_says_why_it_waits() {
     assert_eq!(reports.len(), 1, "{reports:#?}");
     let unfolded = reports[0].replace("\n ", " ");
     assert!(unfolded.contains("does not validate DNSSEC"), "{unfolded}");
+    // What went out says that DANE was not in use.
+    let trace = server.manage(&["trace", "<other@laptop.example>"]);
+    let words = "without DANE and DNSSEC: the resolver does not validate";
+    assert!(trace.contains(words), "{trace}");
 }
