@@ -6,9 +6,9 @@
 //!
 //! # The way of a message
 //!
-//! bytes → `listener` → `session` → decisions (`accounts`, `policy`) → `intake` (fix-ups) →
-//! `spool` (custody) → `queue` → `deliver` (`client`) → outcome → `report` → back into the `spool` as
-//! mail to the sender
+//! bytes → `listener` → `session` → decisions (`accounts`, `policy`, `reach`) → `intake` (fix-ups,
+//! `dkim`) → `spool` (custody) → `queue` → `deliver` (`reach`, `client`) → outcome → `report` → back into
+//! the `spool` as mail to the sender
 //!
 //! # The house
 //!
@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | desk | `cli` `server` `config` `admin` | know everybody, known by nobody |
 //! | hands | `listener` `intake` `queue` `deliver` | tasks that move mail |
-//! | keepers | `store` `spool` `accounts` `tls` | each owns one thing of the outside world |
+//! | keepers | `store` `spool` `accounts` `dkim` `dns` `reach` `tls` | each owns one thing of the outside world |
 //! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
 //!
@@ -34,6 +34,9 @@
 //!    only in the spool.
 //! 6. Texts for clients are made in `session` and `policy` only.
 //! 7. The pure rooms neither log nor count; their drivers see every output and do both.
+//! 8. What a hand-off must prove is decided in `policy::security` and nowhere else; `deliver` proves it
+//!    or the host gets nothing. Certificates are held against TLSA records in `tls`, beside the other
+//!    ways of proving a name: all of them answer to one verifier.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
