@@ -17,7 +17,7 @@
 //! | floor | rooms | what they are |
 //! |---|---|---|
 //! | desk | `cli` `server` `config` `admin` | know everybody, known by nobody |
-//! | hands | `listener` `intake` `queue` `deliver` | tasks that move mail |
+//! | hands | `listener` `intake` `queue` `deliver` `tlsrpt` | tasks that move mail, and tell of it |
 //! | keepers | `store` `spool` `accounts` `dkim` `dns` `reach` `tls` | each owns one thing of the outside world |
 //! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
@@ -64,3 +64,4 @@ pub mod smtp;
 pub mod spool;
 pub mod store;
 pub mod tls;
+pub mod tlsrpt;

@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    policy::tlsrpt::Day,
     server::Running,
     store::queue::{Change, Cursor, Tally},
 };
@@ -47,6 +48,13 @@ pub enum Request {
         /// Where the part before it ended.
         from: Option<Cursor>,
     },
+    /// Send what was counted of a domain's TLS on a day.
+    TlsReport {
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// Lower case, ASCII.
+        domain: String,
+    },
 }
 
 /// What the server says to it.
@@ -66,6 +74,8 @@ pub enum Answer {
         /// Where to go on; none at the end.
         next: Option<Cursor>,
     },
+    /// Places that wanted a report, whether each has it, and what was said.
+    TlsReported(Vec<(String, bool, String)>),
     /// Not done, and why.
     Failed(String),
 }
@@ -155,6 +165,18 @@ async fn converse(stream: UnixStream, server: &Arc<Running>) -> io::Result<()> {
                     next: part.next,
                 },
                 Err(error) => Answer::Failed(format!("{error:#}")),
+            }
+        }
+        Ok(Request::TlsReport { day, domain }) => {
+            match server.send_tls_report(Day(day), &domain).await {
+                Ok(tried) => {
+                    let told = tried.into_iter().map(|it| match it.said {
+                        Ok(said) => (it.place, true, said),
+                        Err(why) => (it.place, false, why),
+                    });
+                    Answer::TlsReported(told.collect())
+                }
+                Err(error) => Answer::Failed(error),
             }
         }
         Err(error) => Answer::Failed(error.to_string()),

@@ -17,6 +17,7 @@ mod password;
 mod queue;
 mod route;
 mod serve;
+mod tlsrpt;
 mod trace;
 
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
@@ -84,6 +85,9 @@ enum Command {
     Trace(trace::Traced),
     /// List what accounts should know of and no report could tell.
     Events(events::Events),
+    /// See how sessions with mail hosts ended, by domain and day, and what was reported of it.
+    #[command(subcommand)]
+    Tlsrpt(tlsrpt::TlsrptCommand),
     /// Print the version.
     Version,
 }
@@ -149,6 +153,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Forecast(asked) => return asked.run(&as_service(&cli.config)?, cli.json).await,
         Command::Dns(records) => return records.run(&as_service(&cli.config)?, cli.json).await,
         Command::Doctor(doctor) => return doctor.run(&as_service(&cli.config)?, cli.json).await,
+        Command::Tlsrpt(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Route(command) => return command.run(&cli.config, cli.json).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
@@ -241,6 +246,11 @@ mod tests {
             ("domain dkim retire example.org", false),
             ("dns example.org --check --json", true),
             ("dns", false),
+            ("tlsrpt show", true),
+            ("tlsrpt show example.org --day 2026-11-26 --json", true),
+            ("tlsrpt show --day yesterday", false),
+            ("tlsrpt send example.org", true),
+            ("tlsrpt send", false),
             ("user add a@example.org --generate", true),
             ("user add a@example.org --generate --password-stdin", false),
             ("user address add a@example.org *@example.org", true),

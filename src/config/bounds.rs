@@ -94,6 +94,9 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         // Clients wait for an answer to RCPT, though not for ever.
         complain(wrong, "security.forecast", "is too long, the most is 60s");
     }
+    if config.tls_reports.window.0 > Duration::from_secs(24 * 3600) {
+        complain(wrong, "tls_reports.window", "is too long, the most is 24h");
+    }
     if q.retry_longest.0 > spool::LONGEST_RETRY {
         complain(wrong, "queue.retry_longest", "is too long, the most is 24h");
     }
@@ -121,12 +124,14 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
     if config.node.is_empty() || config.node.len() > 64 || !config.node.is_ascii() {
         complain(wrong, "node", "must be a name of 1 to 64 ASCII characters");
     }
-    if config.contact.chars().any(char::is_control) {
-        complain(
-            wrong,
-            "contact",
-            "must be one line without control characters",
-        );
+    for (key, text) in [
+        ("contact", &config.contact),
+        ("tls_reports.contact", &config.tls_reports.contact),
+        ("tls_reports.organization", &config.tls_reports.organization),
+    ] {
+        if text.chars().any(char::is_control) {
+            complain(wrong, key, "must be one line without control characters");
+        }
     }
     if config.log.level.parse::<tracing::Level>().is_err() {
         let text = "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";

@@ -3,8 +3,15 @@
 use super::schema::Config;
 
 /// Keys, or whole tables, that are read at the start only; each one's own description says so.
-const FIXED: [&str; 7] = [
-    "data_dir", "user", "node", "spool", "mta_sts", "log", "http",
+const FIXED: [&str; 8] = [
+    "data_dir",
+    "user",
+    "node",
+    "spool",
+    "mta_sts",
+    "tls_reports",
+    "log",
+    "http",
 ];
 
 /// The keys whose values differ, with their tables, in alphabetical order.
@@ -75,6 +82,7 @@ mod tests {
             let table = match entry.key {
                 "spool" => super::super::schema::Spool::DOC,
                 "mta_sts" => super::super::schema::MtaSts::DOC,
+                "tls_reports" => super::super::schema::TlsReports::DOC,
                 "log" => super::super::schema::Log::DOC,
                 "http" => super::super::schema::Http::DOC,
                 _ => entry.doc,

@@ -44,6 +44,7 @@ fn keys_of(table: &str) -> Option<&'static [&'static str]> {
         "delivery" => Delivery::KEYS,
         "dns" => Dns::KEYS,
         "mta_sts" => MtaSts::KEYS,
+        "tls_reports" => TlsReports::KEYS,
         "security" => Security::KEYS,
         "spool" => Spool::KEYS,
         "log" => Log::KEYS,

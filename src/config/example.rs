@@ -102,6 +102,7 @@ pub fn example() -> String {
     table(&mut text, "[delivery]", &sample.delivery);
     table(&mut text, "[dns]", &sample.dns);
     table(&mut text, "[mta_sts]", &sample.mta_sts);
+    table(&mut text, "[tls_reports]", &sample.tls_reports);
     table(&mut text, "[security]", &sample.security);
     table(&mut text, "[spool]", &sample.spool);
     table(&mut text, "[log]", &sample.log);

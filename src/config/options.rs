@@ -27,7 +27,7 @@ use crate::{
     reach::sts,
     session,
     smtp::{Domain, Mailbox},
-    spool, tls,
+    spool, tls, tlsrpt,
 };
 
 /// How connections on a port begin.
@@ -60,6 +60,8 @@ pub struct Options {
     pub dns: dns::Options,
     /// MTA-STS policies.
     pub sts: sts::Options,
+    /// Reports on TLS.
+    pub tls_reports: tlsrpt::Options,
     /// What is found out at RCPT.
     pub forecast: Forecast,
 }
@@ -88,13 +90,18 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
     let pairs = pairs(config, &mut wrong);
     let accounts = accounts(config, &mut wrong);
     let levels = levels(config, &mut wrong);
+    let reporter = reporter(config, &mut wrong);
     let own_ports = endpoints.iter().map(|it| it.address.port()).collect();
-    let (Some(hostname), Some(routes), Some(postmaster), true) =
-        (hostname, routes, postmaster, wrong.is_empty())
+    let (Some(hostname), Some(routes), Some(postmaster), Some(reporter), true) =
+        (hostname, routes, postmaster, reporter, wrong.is_empty())
     else {
         return Err(wrong);
     };
     let (limits, timeouts) = (&config.limits, &config.timeouts);
+    let contact = match config.contact.as_str() {
+        "" => postmaster.to_string(),
+        contact => contact.to_owned(),
+    };
     Ok(Options {
         endpoints,
         pairs,
@@ -115,10 +122,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
                     LongLines::Refuse => crate::smtp::LongLines::Refuse,
                 },
             },
-            contact: match config.contact.as_str() {
-                "" => postmaster.to_string(),
-                contact => contact.to_owned(),
-            },
+            contact: contact.clone(),
             postmaster,
             greeting: "ESMTP Gatepost ready".to_owned(),
             idle: timeouts.idle.0,
@@ -202,11 +206,44 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
                 .then(|| config.mta_sts.ca.clone()),
             ..sts::Options::default()
         },
+        tls_reports: tlsrpt::Options {
+            enabled: config.tls_reports.enabled,
+            organization: match config.tls_reports.organization.as_str() {
+                "" => hostname.canonical(),
+                organization => organization.to_owned(),
+            },
+            contact: match config.tls_reports.contact.as_str() {
+                "" => contact,
+                contact => contact.to_owned(),
+            },
+            from: reporter,
+            hostname,
+            window: config.tls_reports.window.0,
+            authorities: (!config.tls_reports.ca.as_os_str().is_empty())
+                .then(|| config.tls_reports.ca.clone()),
+        },
         forecast: Forecast {
             levels,
             within: config.security.forecast.0,
         },
     })
+}
+
+/// The author of reports on TLS.
+fn reporter(config: &Config, wrong: &mut Wrong) -> Option<Mailbox> {
+    let text = match config.tls_reports.from.as_str() {
+        "" => format!("tls-reports@{}", config.hostname),
+        from => from.to_owned(),
+    };
+    match Mailbox::parse(&text) {
+        Ok(mailbox) => Some(mailbox),
+        // What is wrong with the host's own name is told there.
+        Err(_) if config.tls_reports.from.is_empty() => None,
+        Err(error) => {
+            complain(wrong, "tls_reports.from", format!("is no address: {error}"));
+            None
+        }
+    }
 }
 
 /// What is asked of hand-offs to mail hosts.

@@ -107,6 +107,8 @@ table! {
         mta_sts: MtaSts = MtaSts::default(),
         /// What mail to other servers must be protected by.
         security: Security = Security::default(),
+        /// Reports on TLS to domains that ask for them.
+        tls_reports: TlsReports = TlsReports::default(),
         /// Custody.
         spool: Spool = Spool::default(),
         /// Logging.
@@ -360,6 +362,26 @@ table! {
         give_up_strict_after: Span = seconds(86_400),
         /// The same for other mail.
         give_up_after: Span = seconds(3 * 86_400),
+    }
+}
+
+table! {
+    /// Reports on TLS to the recipients' domains that ask for them (RFC 8460), for routes of the
+    /// transport "mx". Needs a restart to change.
+    TlsReports {
+        /// Count how sessions with mail hosts end, and report it once a day.
+        enabled: bool = true,
+        /// Who reports, in words; empty: the host's name.
+        organization: String = String::new(),
+        /// Whom their readers may ask; empty: as `contact`.
+        contact: String = String::new(),
+        /// Author of reports by mail; empty: tls-reports@ this host. Its domain should have keys (DKIM),
+        /// or receivers may ignore them.
+        from: String = String::new(),
+        /// Reports on a day go out at a random moment within this time after its end, in UTC.
+        window: Span = seconds(4 * 3600),
+        /// PEM file of authorities to trust beside those of the system, for laboratories.
+        ca: PathBuf = PathBuf::new(),
     }
 }
 

@@ -49,7 +49,12 @@ fn the_examples_of_the_documentation_are_good() {
         "[[routes]]\nname = \"boxes\"\ndomains = [\"boxes.example\"]\npath = \"/m/{local}\"";
     for (page, text, count) in [
         ("routes.md", include_str!("../../docs/routes.md"), 12),
-        ("README.md", include_str!("../../README.md"), 1),
+        ("README.md", include_str!("../../README.md"), 2),
+        (
+            "security-of-delivery.md",
+            include_str!("../../docs/security-of-delivery.md"),
+            1,
+        ),
     ] {
         let blocks = fenced(text);
         assert_eq!(blocks.len(), count, "{page}");
@@ -105,6 +110,7 @@ fn every_key_is_in_the_example() {
         schema::Dns::KEYS,
         schema::MtaSts::KEYS,
         schema::Security::KEYS,
+        schema::TlsReports::KEYS,
         Spool::KEYS,
         Log::KEYS,
         Http::KEYS,
@@ -262,6 +268,18 @@ fn mistakes_are_explained_with_their_place() {
             "60s",
         ),
         ("[mta_sts]\nport = 0\n", 10, "mta_sts.port", "from 1"),
+        (
+            "[tls_reports]\nfrom = \"nobody\"\n",
+            10,
+            "tls_reports.from",
+            "no address",
+        ),
+        (
+            "[tls_reports]\nwindow = \"25h\"\n",
+            10,
+            "tls_reports.window",
+            "too long",
+        ),
         (
             "[[routes]]\nname = \"b\"\ndomains = [\"EXAMPLE.org\"]\npath = \"/m/{local}\"\n",
             9,

@@ -9,6 +9,7 @@ pub mod hop;
 mod maildir;
 mod mx;
 pub mod smtp;
+mod tls_results;
 
 use std::{
     sync::Arc,
@@ -16,6 +17,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+
+pub use tls_results::TlsResults;
 
 use crate::{
     client::Protocol,
@@ -151,6 +154,7 @@ pub struct Deliver {
     levels: Arc<ArcSwap<Levels>>,
     reach: Reach,
     dkim: Arc<Dkim>,
+    results: TlsResults,
 }
 
 impl Deliver {
@@ -167,7 +171,14 @@ impl Deliver {
             levels: Arc::new(ArcSwap::from_pointee(options.levels)),
             reach,
             dkim,
+            results: TlsResults::default(),
         }
+    }
+
+    /// Tells of the TLS of sessions with mail hosts.
+    pub fn counted_by(mut self, results: TlsResults) -> Self {
+        self.results = results;
+        self
     }
 
     /// Other settings, for attempts that begin from here on; clones have them too.
@@ -235,7 +246,7 @@ impl Deliver {
             }
             Transport::Mx(mx) => {
                 let (hops, levels) = (self.hops.load_full(), self.levels.load_full());
-                mx::attempt(&hops, &self.reach, &levels, mx, &attempt).await
+                mx::attempt(&hops, &self.reach, &levels, &self.results, mx, &attempt).await
             }
         }
     }

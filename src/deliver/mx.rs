@@ -11,6 +11,7 @@ use super::{
     Attempt, Attempted, RecipientResult, Standing, Unprotected,
     hop::{Channel, Hops, Lane, Proving, Terms, Tour, Way, random},
     smtp::Sources,
+    tls_results::{TlsResults, Witness},
 };
 use crate::{
     client::{Protocol, Security},
@@ -33,6 +34,7 @@ pub(super) async fn attempt(
     hops: &Hops,
     reach: &Reach,
     levels: &Levels,
+    results: &TlsResults,
     mx: &Mx,
     attempt: &Attempt,
 ) -> Attempted {
@@ -43,7 +45,10 @@ pub(super) async fn attempt(
     let required = levels.requirement(attempt.protection, domain);
     let hosts = match reach.hosts(domain).await {
         Ok(hosts) => hosts,
-        Err(why) => return nowhere(&why, required, attempt.recipients.len()),
+        Err(why) => {
+            Witness::nowhere(results, domain, &why);
+            return nowhere(&why, required, attempt.recipients.len());
+        }
     };
     let sts = reach.policy(domain, SystemTime::now()).await;
     let terms = Terms {
@@ -62,18 +67,29 @@ pub(super) async fn attempt(
         sts: &sts,
     };
     let mut tour = Tour::new(hops, terms, attempt);
+    // Mail that goes in spite of what is published tells nothing about it, reports on TLS above all
+    // (RFC 8460 §5.3).
+    let results = match required.published_counts {
+        true => results.clone(),
+        false => TlsResults::default(),
+    };
+    let witness = Witness::new(&results, domain, &sts);
     for host in hosts.in_turn(random) {
         match journey.way(host).await {
-            Ok(way) => {
+            Ok((way, found)) => {
                 let share: Arc<str> = way.lane.place.to_string().into();
                 let _seat = hops.seat(&share, mx.connections).await;
                 tour.visit(&way, &share).await;
+                for opened in tour.opened() {
+                    witness.saw(host, &found, &opened);
+                }
             }
             Err(Impasse::Unreachable(fault)) => {
                 let status = transient(4, 3, fault.to_string());
                 tour.pass_over(link(host), status, ASK_AGAIN);
             }
             Err(Impasse::Unprotected(shortfall, why)) => {
+                witness.refused(host, shortfall);
                 let text = journey.told(host, shortfall, why.as_ref()).await;
                 let unprotected = Unprotected {
                     required: Some(required),
@@ -115,7 +131,7 @@ enum Impasse {
 
 impl Journey<'_> {
     /// How this host is to be spoken to.
-    async fn way(&self, host: &MxHost) -> Result<Way, Impasse> {
+    async fn way(&self, host: &MxHost) -> Result<(Way, Host), Impasse> {
         let found = self.reach.host(self.hosts, host, self.mx.port).await;
         let found = found.map_err(Impasse::Unreachable)?;
         let facts = Facts {
@@ -132,13 +148,13 @@ impl Journey<'_> {
                     // That nothing was found means nothing then, and the evidence says so.
                     plan.mx = MxProof::Unchecked;
                 }
-                self.planned(host, found, plan)
+                self.planned(host, &found, plan).map(|way| (way, found))
             }
             Err(shortfall) => Err(Impasse::Unprotected(shortfall, found.trouble)),
         }
     }
 
-    fn planned(&self, host: &MxHost, found: Host, plan: Plan) -> Result<Way, Impasse> {
+    fn planned(&self, host: &MxHost, found: &Host, plan: Plan) -> Result<Way, Impasse> {
         let addresses = in_turn(&found.addresses, self.mx.addresses);
         if addresses.is_empty() {
             return Err(Impasse::Unreachable(HostFault::NoAddress(host.text())));
@@ -147,7 +163,10 @@ impl Journey<'_> {
         let (security, trust, name) = match plan.identity {
             Identity::Dane => (
                 Security::Proved,
-                Trust::dane(found.records, found.names.iter().map(Domain::canonical)),
+                Trust::dane(
+                    found.records.clone(),
+                    found.names.iter().map(Domain::canonical),
+                ),
                 found.base.canonical(),
             ),
             Identity::WebPki => (Security::Proved, Trust::system(authorities), host.text()),

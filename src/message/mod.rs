@@ -32,4 +32,6 @@ pub use header::{Author, Header};
 pub use message_id::message_id;
 pub use section::{Field, Limits, Splitter, fields};
 pub use trace::{Client, Trace};
-pub use transfer::{CannotConvert, Encoded, Goal, Recoder, Recoding, Survey, seven_bit_copy};
+pub use transfer::{
+    CannotConvert, Encoded, Goal, Recoder, Recoding, Survey, base64_lines, seven_bit_copy,
+};

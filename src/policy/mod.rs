@@ -13,3 +13,4 @@ pub mod security;
 pub mod sending;
 pub mod sts;
 pub mod throttle;
+pub mod tlsrpt;

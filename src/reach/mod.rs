@@ -7,6 +7,7 @@
 mod forecast;
 mod host;
 mod hosts;
+pub mod https;
 pub mod sts;
 
 pub use forecast::{Forecast, HostForecast, Outlook};

@@ -10,6 +10,8 @@
 //! is returned of the message stands behind a boundary that does not occur in it, encoded where
 //! its lines or octets would not travel (S21).
 //!
+//! Reports on TLS for other domains (RFC 8460) are put into mail here too.
+//!
 //! Speaks RFC 3461 §5 and §6, 3464, 6522, 6533, 3834 and 3463.
 
 mod boundary;
@@ -24,6 +26,7 @@ mod quoted_printable;
 mod redaction;
 mod returned;
 mod status;
+mod tls;
 
 pub use due::due;
 pub use incident::{
@@ -31,6 +34,7 @@ pub use incident::{
 };
 pub use notification::{Notification, Stamp};
 pub use returned::{RETURN_MAX_OCTETS, returns_body};
+pub use tls::TlsReportMail;
 
 #[cfg(test)]
 mod tests;

@@ -30,11 +30,13 @@ use crate::{
     dkim::Dkim,
     intake::Intake,
     listener::{Desk, Kind, Serving},
+    policy::tlsrpt::Day,
     queue::Queue,
     reach::Reach,
     spool::Spool,
     store::Store,
     tls,
+    tlsrpt::{TlsReports, Tried},
 };
 use counting::Counting;
 use recipients::Reachable;
@@ -46,6 +48,8 @@ pub use start::Server;
 /// Name of the database within the data directory.
 pub const DATABASE: &str = "gatepost.sqlite";
 
+/// How long a web server gets to take a report for which somebody waits.
+const SOON: std::time::Duration = std::time::Duration::from_secs(8);
 /// How long next hops get to answer our goodbye when the server stops.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -60,6 +64,7 @@ pub struct Running {
     dkim: Arc<Dkim>,
     reachable: Arc<Reachable>,
     reach: Reach,
+    tls_reports: Arc<TlsReports>,
     spool: Arc<Spool>,
     intake: Arc<Intake>,
     deliver: Deliver,
@@ -106,6 +111,14 @@ impl Running {
         self.accounts.changed();
         let reloaded = self.dkim.reload().await;
         reloaded.context("failed to read the keys that sign mail")
+    }
+
+    /// Sends what was counted of a day so far to whoever wants reports on this domain.
+    ///
+    /// # Errors
+    /// In words.
+    pub async fn send_tls_report(&self, day: Day, domain: &str) -> Result<Vec<Tried>, String> {
+        self.tls_reports.send_now(day, domain, SOON).await
     }
 
     /// Connections at this moment.

@@ -32,6 +32,7 @@ use crate::{
     spool::{Fresh, Spool},
     store::Store,
     tls,
+    tlsrpt::TlsReports,
 };
 
 /// Where servers come from.
@@ -221,7 +222,16 @@ async fn serve(
         Arc::clone(&spool),
     );
     let (stop_doors, stop_hands) = (CancellationToken::new(), CancellationToken::new());
-    let deliver = Deliver::new(options.deliver, reach.clone(), Arc::clone(&dkim));
+    let tls_reports = TlsReports::new(
+        options.tls_reports,
+        store.clone(),
+        reach.dns().clone(),
+        Arc::clone(&dkim),
+        Arc::clone(&spool),
+    );
+    let (results, sessions) = tls_reports.channel();
+    let deliver =
+        Deliver::new(options.deliver, reach.clone(), Arc::clone(&dkim)).counted_by(results);
     let swept = deliver.clone();
     // A panic there would be no reason not to serve.
     let _ = tokio::task::spawn_blocking(move || swept.sweep()).await;
@@ -245,6 +255,8 @@ async fn serve(
     let (tracker, background) = (TaskTracker::new(), TaskTracker::new());
     background.spawn(Arc::clone(&doors.tls).watch(stop_hands.clone()));
     background.spawn(refresh(reach.clone(), stop_hands.clone()));
+    background.spawn(Arc::clone(&tls_reports).count(sessions, stop_hands.clone()));
+    background.spawn(Arc::clone(&tls_reports).report(stop_hands.clone()));
     // Nobody waits for the resolver.
     tokio::spawn(warn_of_resolver(loaded.options.clone(), reach.clone()));
     let kinds = options
@@ -262,6 +274,7 @@ async fn serve(
         dkim,
         reachable,
         reach,
+        tls_reports,
         spool,
         intake,
         deliver,

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (
         1,
         "accounts",
@@ -40,6 +40,11 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
         6,
         "dkim",
         include_str!("../../migrations/sqlite/0006_dkim.sql"),
+    ),
+    (
+        7,
+        "tls_reports",
+        include_str!("../../migrations/sqlite/0007_tls_reports.sql"),
     ),
 ];
 

@@ -28,6 +28,7 @@ mod error;
 mod migrations;
 pub mod queue;
 pub mod sts;
+pub mod tls_reports;
 
 pub use error::StoreError;
 

@@ -59,6 +59,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "deliver",
         ],
     ),
+    (
+        "tlsrpt",
+        &[
+            "smtp", "envelope", "policy", "report", "dkim", "dns", "reach", "tls", "store",
+            "spool", "deliver",
+        ],
+    ),
 ];
 
 /// What the words and the machines do not know, and the mark by which it would show.

@@ -120,6 +120,7 @@ level = "debug"
         "dns",
         "mta_sts",
         "security",
+        "tls_reports",
         "spool",
     ] {
         text += &format!("\n[{table}]\n{}", settings.table(table));

@@ -27,7 +27,7 @@ use self::{
     setup::Setups,
 };
 pub(super) use self::{
-    tour::{Terms, Tour},
+    tour::{Ended, Opened, Terms, Tour},
     way::{Channel, Lane, Proving, Way},
 };
 use super::{Attempt, Attempted};

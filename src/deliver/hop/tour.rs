@@ -1,6 +1,6 @@
 //! One attempt on its way from host to host, until every recipient is decided.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     Hops,
@@ -15,7 +15,7 @@ use crate::{
         Attempt, Attempted, RecipientResult, Standing, Unprotected, deferred,
         smtp::{Connection, OpenCause, OpenFailure, Shown},
     },
-    envelope::{Link, Outcome, Status, TlsWish},
+    envelope::{Link, Outcome, Proof, Status, TlsWish},
     policy::routes::Credential,
     smtp::EnhancedCode,
     spool::Try,
@@ -83,6 +83,28 @@ pub(in crate::deliver) struct Tour<'a> {
     findings: Findings,
     /// A host turned out to be this server: those behind it are no better (RFC 5321 §5.1).
     looped: bool,
+    /// Connections that were opened, or were not, since somebody asked.
+    opened: Vec<Opened>,
+}
+
+/// How a fresh connection came about, or did not.
+#[derive(Clone, Debug)]
+pub(in crate::deliver) struct Opened {
+    pub(in crate::deliver) ended: Ended,
+    /// The host's address, where there was one.
+    pub(in crate::deliver) address: Option<IpAddr>,
+    /// Ours, where it was chosen.
+    pub(in crate::deliver) source: Option<IpAddr>,
+    /// What was said of it.
+    pub(in crate::deliver) said: String,
+}
+
+/// How the opening of a connection ended.
+#[derive(Clone, Debug)]
+pub(in crate::deliver) enum Ended {
+    /// It is ready for mail; how the host proved its identity, where the channel is encrypted.
+    Ready(Option<Proof>),
+    Failed(OpenCause),
 }
 
 impl<'a> Tour<'a> {
@@ -100,7 +122,13 @@ impl<'a> Tour<'a> {
             paused: false,
             findings: Findings::default(),
             looped: false,
+            opened: Vec::new(),
         }
+    }
+
+    /// The connections that were opened, or were not, since the last such question.
+    pub(in crate::deliver) fn opened(&mut self) -> Vec<Opened> {
+        std::mem::take(&mut self.opened)
     }
 
     /// Whether no further host is to be visited.
@@ -146,7 +174,11 @@ impl<'a> Tour<'a> {
             let mut connection = match kept.take() {
                 Some(connection) => connection,
                 None => match self.open(way, share).await {
-                    Ok(connection) => connection,
+                    Ok(connection) => {
+                        let proof = connection.link().tls.as_ref().map(|tls| tls.proof);
+                        self.note(way, connection.link(), Ended::Ready(proof), "");
+                        connection
+                    }
                     Err(failure) => return self.not_open(way, &failure),
                 },
             };
@@ -242,7 +274,23 @@ impl<'a> Tour<'a> {
         }
     }
 
+    fn note(&mut self, way: &Way, link: &Link, ended: Ended, said: &str) {
+        let address = link.address.map(|address| address.ip());
+        let source = address.and_then(|address| match address.is_ipv4() {
+            true => way.sources.ipv4.map(IpAddr::V4),
+            false => way.sources.ipv6.map(IpAddr::V6),
+        });
+        self.opened.push(Opened {
+            ended,
+            address,
+            source,
+            said: said.to_owned(),
+        });
+    }
+
     fn not_open(&mut self, way: &Way, failure: &OpenFailure) {
+        let ended = Ended::Failed(failure.cause.clone());
+        self.note(way, &failure.link, ended, &failure.status.text);
         let [place, login, protection] = self.suspects(way);
         let is_unprotected = is_for_want_of_protection(&failure.cause);
         match is_positive(&failure.cause) {

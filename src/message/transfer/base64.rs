@@ -43,6 +43,15 @@ impl Encoder {
     }
 }
 
+/// Octets as lines of base64, with CRLF between them and none behind the last.
+pub fn lines(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len() * 7 / 5);
+    let mut encoder = Encoder::default();
+    encoder.octets(octets, &mut out);
+    encoder.settle(&mut out);
+    out
+}
+
 /// Puts what is base64 already into lines, without what does not belong to it.
 ///
 /// Readers pass over such octets (RFC 2045 §6.8), so it decodes to the same.

@@ -20,6 +20,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use base64::lines as base64_lines;
 pub use recoder::Recoder;
 pub use survey::Survey;
 

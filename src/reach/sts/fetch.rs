@@ -1,30 +1,22 @@
 //! One policy file, over HTTPS (RFC 8461 §3.3): the certificate must be the policy host's, and only
 //! a plain answer counts: no redirect, no other media type, no other status.
 
-use std::net::SocketAddr;
-
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::{
     Request, StatusCode,
-    body::{Bytes, Incoming},
-    client::conn::http1,
+    body::Bytes,
     header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
 };
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, time::timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::timeout;
 
 use super::Options;
 use crate::{
     dns::Dns,
     policy::sts::{POLICY_MOST, StsPolicyError},
-    smtp::Domain,
-    tls::{self, HandshakeError, Trust},
+    reach::https::{Https, HttpsError},
+    tls::Trust,
 };
 
-/// Addresses of a policy host that are tried.
-const ADDRESSES: usize = 4;
 /// Octets of a media type that are shown.
 const SHOWN: usize = 80;
 
@@ -66,6 +58,18 @@ impl FetchError {
     }
 }
 
+impl From<HttpsError> for FetchError {
+    fn from(error: HttpsError) -> Self {
+        FetchError {
+            kind: match error.is_unproved {
+                true => FetchKind::WebPki,
+                false => FetchKind::Fetch,
+            },
+            text: error.text.into(),
+        }
+    }
+}
+
 /// The policy file of a domain.
 pub(super) async fn fetch(
     dns: &Dns,
@@ -84,50 +88,16 @@ pub(super) async fn fetch(
 
 async fn try_to_fetch(dns: &Dns, domain: &str, options: &Options) -> Result<String, FetchError> {
     let host = format!("mta-sts.{domain}");
-    let unusable = || FetchError::fetch(format!("{host} can be no host"));
-    let name = Domain::parse(&host).map_err(|_| unusable())?;
-    let server = ServerName::try_from(host.clone()).map_err(|_| unusable())?;
-    let addresses = dns.addresses(&name).await;
-    let addresses = addresses.map_err(|error| FetchError::fetch(error.to_string()))?;
-    let client = tls::Client::load(Trust::system(options.authorities.clone())).await;
-    let client = client.map_err(|error| FetchError::fetch(error.to_string()))?;
-    let mut why = FetchError::fetch(format!("the policy host {host} has no address"));
-    for address in addresses.records.into_iter().take(ADDRESSES) {
-        let address = SocketAddr::new(address, options.port);
-        let stream = match TcpStream::connect(address).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                why = FetchError::fetch(format!("cannot connect to {host} ({address}): {error}"));
-                continue;
-            }
-        };
-        return match client.handshake(stream, server.clone()).await {
-            Ok(stream) => get(stream, &host).await,
-            Err(error) => Err(FetchError {
-                kind: match error {
-                    HandshakeError::Certificate(_) => FetchKind::WebPki,
-                    _ => FetchKind::Fetch,
-                },
-                text: format!("{host}: {error}").into(),
-            }),
-        };
-    }
-    Err(why)
-}
-
-async fn get(stream: tls::Stream<TcpStream>, host: &str) -> Result<String, FetchError> {
-    let broken = |error: hyper::Error| FetchError::fetch(format!("{host}: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let trust = Trust::system(options.authorities.clone());
+    let connection = Https::connect(dns, &host, options.port, trust).await?;
     let request = Request::get("/.well-known/mta-sts.txt")
-        .header(HOST, host)
+        .header(HOST, &host)
         .header(ACCEPT, "text/plain")
         .header(USER_AGENT, concat!("gatepost/", env!("CARGO_PKG_VERSION")))
         .body(Empty::<Bytes>::new())
         .map_err(|error| FetchError::fetch(format!("{host}: {error}")))?;
-    let response = sender.send_request(request).await.map_err(broken)?;
+    let mut answered = connection.send(request).await?;
+    let response = &mut answered.response;
     if response.status() != StatusCode::OK {
         let text = format!(
             "{host} answered with the HTTP status {}",
@@ -145,7 +115,7 @@ async fn get(stream: tls::Stream<TcpStream>, host: &str) -> Result<String, Fetch
         let text = format!("{host} gave a policy of the media type \"{shown}\", not text/plain");
         return Err(FetchError::fetch(text));
     }
-    let body: Limited<Incoming> = Limited::new(response.into_body(), POLICY_MOST);
+    let body = Limited::new(response.body_mut(), POLICY_MOST);
     let body =
         body.collect()
             .await

@@ -1,4 +1,4 @@
-//! A policy host: HTTPS with one answer for whatever is asked.
+//! A policy host: HTTPS with one answer for whatever is asked; it keeps what is posted.
 
 use std::{
     io::{Read, Write},
@@ -18,6 +18,7 @@ use crate::hop::Certificate;
 pub struct PolicyHost {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    posted: Arc<Mutex<Vec<Vec<u8>>>>,
     stopping: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -31,6 +32,8 @@ impl PolicyHost {
         let answer = plain(policy);
         let stopping = Arc::new(AtomicBool::new(false));
         let (noted, ends) = (asked.clone(), stopping.clone());
+        let posted: Arc<Mutex<Vec<_>>> = Arc::default();
+        let kept = posted.clone();
         let config = certificate.server();
         let acceptor = std::thread::spawn(move || {
             loop {
@@ -40,12 +43,13 @@ impl PolicyHost {
                 }
                 let connection = ServerConnection::new(config.clone()).unwrap();
                 // Whoever does not trust us goes away in the middle.
-                let _ = serve(StreamOwned::new(connection, socket), &noted, &answer);
+                let _ = serve(StreamOwned::new(connection, socket), &noted, &kept, &answer);
             }
         });
         PolicyHost {
             address,
             asked,
+            posted,
             stopping,
             acceptor: Some(acceptor),
         }
@@ -53,6 +57,11 @@ impl PolicyHost {
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Bodies that came.
+    pub fn posted(&self) -> Vec<Vec<u8>> {
+        self.posted.lock().unwrap().clone()
     }
 
     /// Request lines and hosts that were asked for.
@@ -83,6 +92,7 @@ fn plain(policy: &str) -> String {
 fn serve(
     mut stream: StreamOwned<ServerConnection, TcpStream>,
     asked: &Mutex<Vec<String>>,
+    posted: &Mutex<Vec<Vec<u8>>>,
     answer: &str,
 ) -> std::io::Result<()> {
     let mut request = Vec::new();
@@ -92,6 +102,15 @@ fn serve(
         request.push(octet[0]);
     }
     let request = String::from_utf8_lossy(&request).into_owned();
+    let length = request.lines().find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        lower.strip_prefix("content-length: ")?.parse().ok()
+    });
+    if let Some(length) = length {
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        posted.lock().unwrap().push(body);
+    }
     let mut lines = request.lines();
     let first = lines.next().unwrap_or_default().to_owned();
     let host = lines.find_map(|line| {

@@ -7,6 +7,7 @@ mod commands;
 mod forecast;
 mod levels;
 mod requiretls;
+mod tlsrpt;
 
 use std::net::SocketAddr;
 
