@@ -14,6 +14,8 @@
 
 mod cache;
 mod chase;
+#[cfg(test)]
+pub(crate) mod fake;
 mod name;
 mod options;
 mod records;

@@ -48,7 +48,7 @@ pub fn is_null_mx(records: &[Mx]) -> bool {
 pub(super) fn mx(preference: u16, exchange: &str) -> Option<Mx> {
     let exchange = match exchange {
         "" => Exchange::Null,
-        name => Exchange::Host(Domain::parse(name).ok()?),
+        name => Exchange::Host(Domain::parse_host(name).ok()?),
     };
     Some(Mx {
         preference,

@@ -113,7 +113,7 @@ async fn tlsa(
         };
     }
     if addresses.aliased
-        && let Ok(end) = Domain::parse(&addresses.canonical)
+        && let Ok(end) = Domain::parse_host(&addresses.canonical)
         && let Some(found) = signed(dns, &end, port).await?
     {
         return Ok(Some(found));

@@ -131,9 +131,9 @@ pub(super) async fn find(dns: &Dns, domain: &Domain) -> Result<Hosts, NoHosts> {
     if is_null_mx(&answer.records) {
         return Err(NoHosts::NullMx(domain.clone()));
     }
-    let canonical = Domain::parse(&answer.canonical).unwrap_or_else(|_| domain.clone());
+    let canonical = Domain::parse_host(&answer.canonical).unwrap_or_else(|_| domain.clone());
     let mut list: Vec<_> = answer.records.iter().filter_map(host).collect();
-    if list.is_empty() && !answer.records.is_empty() {
+    if list.is_empty() && answer.absence.is_none() {
         // It names hosts, and none of them could be one: not its own host (RFC 5321 §5.1).
         return Err(NoHosts::NoHost(domain.clone()));
     }

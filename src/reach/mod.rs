@@ -9,6 +9,8 @@ mod host;
 mod hosts;
 pub mod https;
 pub mod sts;
+#[cfg(test)]
+mod tests;
 
 pub use forecast::{Forecast, HostForecast, Outlook};
 pub use host::{Host, HostFault};

@@ -87,6 +87,27 @@ impl Domain {
         Ok(Domain(text.into()))
     }
 
+    /// Reads the name of a host as the DNS gives it: ASCII, and with the underscores that some mail
+    /// hosts bear although no host should (RFC 1123 §2.1). Whoever fails there fails needlessly.
+    ///
+    /// # Errors
+    /// As [`Domain::parse`]; literals and names beyond ASCII are none.
+    pub fn parse_host(text: &str) -> Result<Self, AddressError> {
+        if text.len() > DOMAIN_MAX {
+            return Err(AddressError::DomainTooLong { len: text.len() });
+        }
+        let is_name = |label: &str| {
+            (1..=LABEL_MAX).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+        };
+        match text.split('.').all(is_name) {
+            true => Ok(Domain(text.into())),
+            false => Err(AddressError::Domain),
+        }
+    }
+
     /// As given.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -380,6 +401,30 @@ pub fn split_path(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_of_the_dns_may_bear_underscores() {
+        for (text, good) in [
+            ("mx.example", true),
+            ("_dc-mx.4a.example", true),
+            ("-odd-.example", true),
+            ("xn--mnchen-3ya.example", true),
+            ("", false),
+            ("mx..example", false),
+            ("m x.example", false),
+            ("m\\032x.example", false),
+            ("m\u{fc}.example", false),
+            ("[192.0.2.1]", false),
+        ] {
+            assert_eq!(Domain::parse_host(text).is_ok(), good, "{text:?}");
+        }
+        assert_eq!(
+            Domain::parse_host("_A.example").unwrap().canonical(),
+            "_a.example"
+        );
+        assert!(Domain::parse_host(&"a".repeat(64)).is_err());
+        assert!(Domain::parse("_dc-mx.example").is_err());
+    }
 
     #[test]
     fn mailboxes_are_read_and_written_alike() {

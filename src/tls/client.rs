@@ -281,4 +281,6 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 #[cfg(test)]
+mod dane_tests;
+#[cfg(test)]
 mod tests;

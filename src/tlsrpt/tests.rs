@@ -1,46 +1,14 @@
-use std::{collections::HashMap, sync::Mutex as StdMutex};
-
 use serde_json::Value;
 
 use super::{document::json, *};
 use crate::{
-    dns::{Absence, Asked, Data, DnsError, Kind, Record, Reply, Source, Verdict},
+    dns::{Kind, fake::Fake},
     policy::tlsrpt::{AppliedPolicy, PolicyKind, TlsResult, due_at},
     spool,
     store::tls_reports::{Counted, ReportState},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Answers with a text, with nothing, or not at all.
-#[derive(Default)]
-struct Texts(StdMutex<HashMap<&'static str, Option<&'static str>>>);
-
-impl Source for Texts {
-    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> Asked<'a> {
-        let text = self.0.lock().unwrap().get(name).copied();
-        let records = |text: &str| {
-            vec![Record {
-                owner: name.into(),
-                ttl: Duration::from_secs(1),
-                data: Data::Txt(text.to_owned()),
-            }]
-        };
-        let reply = |records: Vec<Record>| Reply {
-            absence: records.is_empty().then_some(Absence::Name),
-            records,
-            verdict: Verdict::Insecure,
-            is_trusted: true,
-            absent_for: Duration::ZERO,
-        };
-        let answer = match (kind, text) {
-            (Kind::Txt, Some(Some(text))) => Ok(reply(records(text))),
-            (Kind::Txt, Some(None)) => Err(DnsError::Bogus { name: name.into() }),
-            _ => Ok(reply(Vec::new())),
-        };
-        Box::pin(async move { answer })
-    }
-}
 
 fn options() -> Options {
     Options {
@@ -58,7 +26,7 @@ struct World {
     directory: tempfile::TempDir,
     store: Store,
     spool: Arc<Spool>,
-    texts: Arc<Texts>,
+    texts: Arc<Fake>,
     _fresh: spool::Fresh,
 }
 
@@ -82,20 +50,22 @@ impl World {
             directory,
             store,
             spool,
-            texts: Arc::default(),
+            texts: Fake::new(),
             _fresh: fresh,
         }
     }
 
     /// As after a start.
     fn reports(&self) -> Arc<TlsReports> {
-        let dns = Dns::with_source(self.texts.clone(), Default::default());
         let (store, spool) = (self.store.clone(), self.spool.clone());
-        TlsReports::new(options(), store, dns, Dkim::silent(), spool)
+        TlsReports::new(options(), store, self.texts.dns(), Dkim::silent(), spool)
     }
 
-    fn publish(&self, domain: &'static str, text: Option<&'static str>) {
-        self.texts.0.lock().unwrap().insert(domain, text);
+    fn publish(&self, domain: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.texts.txt(domain, &[text]),
+            None => self.texts.bogus(domain, Kind::Txt),
+        }
     }
 
     async fn count(&self, day: Day, domain: &str) {

@@ -22,21 +22,21 @@ use crate::{
     tls::{CertificateFault, Whose, fingerprint::hex},
 };
 
-const NAME: &str = "mx.example.org";
-const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+pub(super) const NAME: &str = "mx.example.org";
+pub(super) const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
 /// An authority, and where its certificate lies.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+pub(super) struct Authority {
+    pub(super) issuer: Issuer<'static, KeyPair>,
     directory: tempfile::TempDir,
 }
 
 /// A certificate and a key that may belong to it.
-struct Made {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
+pub(super) struct Made {
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) key: PrivateKeyDer<'static>,
     /// An authority's between it and the root.
-    between: Option<CertificateDer<'static>>,
+    pub(super) between: Option<CertificateDer<'static>>,
 }
 
 impl Made {
@@ -45,16 +45,16 @@ impl Made {
     }
 }
 
-fn nothing(_: &mut CertificateParams) {}
+pub(super) fn nothing(_: &mut CertificateParams) {}
 
-fn params(change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+pub(super) fn params(change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
     let names = [NAME, "*.example.net", "192.0.2.7", "2001:db8::7"].map(String::from);
     let mut params = CertificateParams::new(names).unwrap();
     change(&mut params);
     params
 }
 
-fn expired(params: &mut CertificateParams) {
+pub(super) fn expired(params: &mut CertificateParams) {
     params.not_after = day(-2).into();
 }
 
@@ -67,7 +67,7 @@ fn day(from_now: i64) -> SystemTime {
     }
 }
 
-fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Made {
+pub(super) fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Made {
     let key = KeyPair::generate().unwrap();
     Made {
         certificate: params(change).self_signed(&key).unwrap().into(),
@@ -77,7 +77,7 @@ fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Made {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::named(&ulid::Ulid::generate().to_string())
     }
 
@@ -95,7 +95,7 @@ impl Authority {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
@@ -103,7 +103,7 @@ impl Authority {
         Client::open(Trust::Ca(self.path())).unwrap()
     }
 
-    fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Made {
+    pub(super) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Made {
         let key = KeyPair::generate().unwrap();
         let certificate = params(change).signed_by(&key, &self.issuer).unwrap();
         Made {
@@ -128,7 +128,10 @@ impl ResolvesServerCert for Shows {
     }
 }
 
-fn server(made: &Made, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+pub(super) fn server(
+    made: &Made,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let provider = Arc::new(provider());
     let key = provider
         .key_provider
@@ -145,7 +148,7 @@ fn server(made: &Made, versions: &[&'static SupportedProtocolVersion]) -> Arc<Se
 }
 
 /// What a handshake proves.
-async fn meet(
+pub(super) async fn meet(
     client: &Client,
     server: Arc<ServerConfig>,
     name: &str,
@@ -154,7 +157,7 @@ async fn meet(
 }
 
 /// What a handshake brings, and that the channel carries octets behind it.
-async fn greet(
+pub(super) async fn greet(
     client: &Client,
     server: Arc<ServerConfig>,
     name: &str,
