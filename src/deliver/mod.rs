@@ -23,7 +23,7 @@ pub use tls_results::TlsResults;
 use crate::{
     client::Protocol,
     dkim::Dkim,
-    envelope::{BodyType, Link, Outcome, Protection, QueueId, Status},
+    envelope::{BodyType, Link, Outcome, Protection, QueueId, Status, TlsWish},
     policy::{
         routes::{Route, Transport},
         security::{Levels, Requirement},
@@ -74,6 +74,18 @@ pub struct Attempt {
     pub recipients: Vec<DueRecipient>,
     /// By which transport.
     pub route: Arc<Route>,
+}
+
+impl Attempt {
+    /// What is asked of hosts.
+    fn asks(&self) -> Protection {
+        self.protection.of_hosts(&self.sender)
+    }
+
+    /// Whether only hosts that promise REQUIRETLS may have it.
+    fn must_pass_requiretls_on(&self) -> bool {
+        self.asks().tls == TlsWish::Required
+    }
 }
 
 /// What an attempt came to.

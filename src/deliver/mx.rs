@@ -42,7 +42,7 @@ pub(super) async fn attempt(
         return Attempted::local(Vec::new());
     };
     let domain = first.address.domain();
-    let required = levels.requirement(attempt.protection, domain);
+    let required = levels.requirement(attempt.asks(), domain);
     let hosts = match reach.hosts(domain).await {
         Ok(hosts) => hosts,
         Err(why) => {

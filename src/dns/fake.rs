@@ -17,9 +17,12 @@ pub(crate) use super::Verdict::{Insecure, Secure};
 #[derive(Default)]
 pub(crate) struct Fake(Mutex<State>);
 
+/// What is said of one question; nothing where nobody can tell.
+type Said = Option<(Vec<Data>, Verdict)>;
+
 #[derive(Default)]
 struct State {
-    said: HashMap<(String, Kind), Result<(Vec<Data>, Verdict), ()>>,
+    said: HashMap<(String, Kind), Said>,
     aliases: HashMap<String, (String, Verdict)>,
     asked: Vec<(String, Kind)>,
 }
@@ -39,7 +42,7 @@ impl Fake {
     }
 
     pub(crate) fn say(&self, name: &str, kind: Kind, data: Vec<Data>, verdict: Verdict) {
-        let said = Ok((data, verdict));
+        let said = Some((data, verdict));
         self.state().said.insert((name.to_owned(), kind), said);
     }
 
@@ -82,7 +85,7 @@ impl Fake {
 
     /// Nobody can tell; what DNSSEC contradicts.
     pub(crate) fn bogus(&self, name: &str, kind: Kind) {
-        self.state().said.insert((name.to_owned(), kind), Err(()));
+        self.state().said.insert((name.to_owned(), kind), None);
     }
 
     /// What was set is gone.
@@ -104,11 +107,11 @@ impl Fake {
         }
         let has_other_records = state.said.keys().any(|(other, _)| other == name);
         match state.said.get(&(name.to_owned(), kind)) {
-            Some(Ok((data, verdict))) => {
+            Some(Some((data, verdict))) => {
                 let absence = data.is_empty().then_some(Absence::Type);
                 Ok(reply(name, data.clone(), *verdict, absence))
             }
-            Some(Err(())) => Err(DnsError::Bogus { name: name.into() }),
+            Some(None) => Err(DnsError::Bogus { name: name.into() }),
             None => {
                 let absence = match has_other_records {
                     true => Absence::Type,

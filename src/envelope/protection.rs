@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::smtp::ReversePath;
+
 /// How well a hand-off must be protected; a later one asks for more.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Level {
@@ -122,6 +124,20 @@ pub struct Protection {
     pub level: Option<Level>,
     /// What the message itself asks.
     pub tls: TlsWish,
+}
+
+impl Protection {
+    /// What it asks of the hosts that get mail with this reverse-path: mail from `<>` tells of other
+    /// mail, and is not lost for want of a promise that is given where it can be had (RFC 8689 §5).
+    pub fn of_hosts(self, sender: &ReversePath) -> Protection {
+        match (self.tls, sender) {
+            (TlsWish::Required, ReversePath::Null) => Protection {
+                tls: TlsWish::Unsaid,
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 #[cfg(test)]

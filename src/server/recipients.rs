@@ -103,6 +103,7 @@ impl Reachable {
                 AccountTls::AsAsked | AccountTls::MayLower => asked.protection.tls,
             },
         };
+        let protection = protection.of_hosts(asked.sender);
         // The header of the message may still say that less is enough.
         let may_lower = account.tls == AccountTls::MayLower && protection.tls != TlsWish::Required;
         let domain = asked.recipient.domain();

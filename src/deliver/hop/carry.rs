@@ -76,9 +76,18 @@ impl<'a> Carry<'a> {
         });
         // A program that keeps mailboxes is where the way ends: a link to it that is near or proved
         // is all that its route lets through.
-        if wants && !passes && self.protocol == Protocol::Smtp {
-            let text = "the next hop does not offer REQUIRETLS, which the message asks for";
-            let status = Status::new(EnhancedCode::new(4, 7, 30), text);
+        if self.attempt.must_pass_requiretls_on() && !passes && self.protocol == Protocol::Smtp {
+            let (detail, text) = match link.tls {
+                Some(_) => (
+                    30,
+                    "the next hop does not offer REQUIRETLS, which the message asks for",
+                ),
+                None => (
+                    10,
+                    "the link to the next hop is not encrypted, and the message asks for REQUIRETLS",
+                ),
+            };
+            let status = Status::new(EnhancedCode::new(4, 7, detail), text);
             return Carried::CannotPassOn(link, status);
         }
         loop {
@@ -177,7 +186,9 @@ impl<'a> Carry<'a> {
         });
         let recipients: Vec<_> = recipients.collect();
         let extensions = connection.extensions();
-        outbound::message(self.attempt, &recipients, content, body, extensions)
+        let mut message = outbound::message(self.attempt, &recipients, content, body, extensions);
+        message.requiretls &= connection.passes_requiretls_on();
+        message
     }
 
     /// Writes down who is decided; whether anybody is.

@@ -34,7 +34,7 @@ use super::{Attempt, Attempted};
 use crate::{
     client::{Protocol, Timeouts},
     dkim::Dkim,
-    envelope::{Level, TlsWish},
+    envelope::Level,
     policy::{
         routes::{Hop, Origin},
         security::Requirement,
@@ -125,7 +125,7 @@ impl Hops {
         let _place = self.pool.enter(&share);
         let mut tour = Tour::new(self, terms, attempt);
         // The route says what a host must prove, whatever is asked; with REQUIRETLS the message asks.
-        let asks = attempt.protection.tls == TlsWish::Required;
+        let asks = attempt.must_pass_requiretls_on();
         let required = asks.then(|| Requirement::of(attempt.protection, Level::default(), None));
         for host in hop.in_turn(random) {
             let way = Way {

@@ -15,7 +15,7 @@ use crate::{
         Attempt, Attempted, RecipientResult, Standing, Unprotected, deferred,
         smtp::{Connection, OpenCause, OpenFailure, Shown},
     },
-    envelope::{Link, Outcome, Proof, Status, TlsWish},
+    envelope::{Link, Outcome, Proof, Status},
     policy::routes::Credential,
     smtp::EnhancedCode,
     spool::Try,
@@ -205,7 +205,10 @@ impl<'a> Tour<'a> {
                 // the message was said on it that a new one could say twice.
                 Carried::Anew => {}
                 Carried::CannotPassOn(link, status) => {
-                    self.findings.lacking += 1;
+                    match link.tls {
+                        Some(_) => self.findings.lacking += 1,
+                        None => self.findings.unprotected += 1,
+                    }
                     self.falls_short(way, link.clone(), &status);
                     return self.in_vain(link, status);
                 }
@@ -409,7 +412,7 @@ impl<'a> Tour<'a> {
             },
             // More attempts would find the same hosts (RFC 8689 §4.2.1: then a report is due).
             Some((link, status))
-                if self.attempt.protection.tls == TlsWish::Required
+                if self.attempt.must_pass_requiretls_on()
                     && let Some(code) = self.findings.verdict() =>
             {
                 RecipientResult {

@@ -158,7 +158,10 @@ impl Connection {
     /// to be the one that was meant (RFC 8689 §2, §4.2.1).
     pub fn passes_requiretls_on(&self) -> bool {
         let is_proved = |driver: &Driver| driver.machine.channel() == Channel::Proved;
-        self.extensions.requiretls && self.driver.as_ref().is_some_and(is_proved)
+        // A link within this machine may be good enough for its route; the keyword belongs to TLS.
+        self.extensions.requiretls
+            && self.link.tls.is_some()
+            && self.driver.as_ref().is_some_and(is_proved)
     }
 
     /// What the hop has shown of itself.

@@ -9,6 +9,7 @@ mod lmtp;
 mod peers;
 mod refusals;
 mod reports;
+mod requiretls;
 mod reuse;
 mod untrusted;
 
