@@ -72,6 +72,11 @@ impl Certificate {
         Sha256::digest(&self.pair().certificate).into()
     }
 
+    /// The certificate.
+    pub fn der(self) -> CertificateDer<'static> {
+        self.pair().certificate.clone()
+    }
+
     /// Files with the certificate and its key, for servers that read such.
     pub fn files(self) -> (PathBuf, PathBuf) {
         let place = |what| made().directory.path().join(format!("{self:?}-{what}.pem"));

@@ -4,8 +4,10 @@
 mod attacks;
 mod choices;
 mod commands;
+mod evidence;
 mod forecast;
 mod levels;
+mod peers;
 mod requiretls;
 mod tlsrpt;
 

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 pub use aiosmtpd::Aiosmtpd;
 pub use dovecot::{BOB, CY, Dovecot, STUCK};
-pub use postfix::Postfix;
+pub use postfix::{MailHost, Postfix};
 
 use crate::{
     clients::answers,

@@ -1,4 +1,5 @@
-//! Postfix as a smarthost: submission with STARTTLS and AUTH, and a relay with implicit TLS.
+//! Postfix as a smarthost: submission with STARTTLS and AUTH, and a relay with implicit TLS; and as the
+//! mail hosts of other domains.
 //!
 //! One installation of its own with everything in one directory. It takes mail for every domain
 //! and keeps it in one Maildir; `Delivered-To` there is the recipient. Accounts are in Cyrus SASL's
@@ -14,7 +15,7 @@ use std::{
 };
 
 use super::{NOBODY, Process, directory, free_port, greets, installed, maildir};
-use crate::hop::{Certificate, NAME, PASSWORD};
+use crate::hop::{Certificate, NAME, PASSWORD, authority};
 
 /// A running Postfix that shows the good certificate of scripted hops.
 pub struct Postfix {
@@ -25,9 +26,26 @@ pub struct Postfix {
     pub(super) process: Process,
 }
 
+/// A mail host of other domains, which takes whatever comes.
+pub struct MailHost<'a> {
+    pub address: SocketAddr,
+    /// What its lines in the log begin with, behind "postfix/".
+    pub name: &'a str,
+    /// Whether it offers STARTTLS.
+    pub tls: bool,
+    pub certificate: Certificate,
+    /// Whether it shows the authority's certificate behind its own.
+    pub shows_authority: bool,
+}
+
 impl Postfix {
     /// None, loudly, where it cannot be had.
     pub fn start() -> Option<Postfix> {
+        Postfix::with(&[])
+    }
+
+    /// One that is these mail hosts too.
+    pub fn with(mail_hosts: &[MailHost]) -> Option<Postfix> {
         if !installed(
             "Postfix",
             Command::new("postconf").args(["-d", "mail_version"]),
@@ -44,7 +62,7 @@ impl Postfix {
         fs::write(here.join("conf/main.cf"), main_cf(here)).unwrap();
         fs::write(
             here.join("conf/master.cf"),
-            master_cf(submission, submissions),
+            master_cf(submission, submissions) + &services(here, mail_hosts),
         )
         .unwrap();
         make_account(here);
@@ -55,6 +73,9 @@ impl Postfix {
         let mut process = Process::start("Postfix", directory, &master, &["-c", &conf]);
         process.wait("a port", |_| {
             TcpStream::connect(submissions).ok()?;
+            for host in mail_hosts {
+                greets(TcpStream::connect(host.address).ok()?)?;
+            }
             greets(TcpStream::connect(submission).ok()?)
         });
         Some(Postfix {
@@ -182,4 +203,30 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 virtual unix - n n - - virtual
 "
     )
+}
+
+/// The lines of mail hosts, and their certificates.
+fn services(here: &Path, mail_hosts: &[MailHost]) -> String {
+    let mut text = String::new();
+    for host in mail_hosts {
+        let (certificate, key) = host.certificate.files();
+        let mut chain = fs::read_to_string(certificate).unwrap();
+        if host.shows_authority {
+            chain += &fs::read_to_string(authority()).unwrap();
+        }
+        let file = here.join(format!("{}.pem", host.name));
+        fs::write(&file, chain).unwrap();
+        let level = if host.tls { "may" } else { "none" };
+        text += &format!(
+            "{address} inet n - n - - smtpd\n  -o syslog_name=postfix/{name}\n  \
+             -o smtpd_tls_security_level={level}\n  -o smtpd_tls_cert_file={file}\n  \
+             -o smtpd_tls_key_file={key}\n  -o mynetworks=127.0.0.0/8\n  \
+             -o smtpd_relay_restrictions=permit_mynetworks,reject\n",
+            address = host.address,
+            name = host.name,
+            file = file.display(),
+            key = key.display(),
+        );
+    }
+    text
 }

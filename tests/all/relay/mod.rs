@@ -8,7 +8,7 @@ mod links;
 mod lmtp;
 mod peers;
 mod refusals;
-mod reports;
+pub mod reports;
 mod requiretls;
 mod reuse;
 mod untrusted;
