@@ -1,8 +1,10 @@
-//! How fast queued 4 KiB messages reach a smarthost over TLS, with 1, 16 and 64 connections that are
-//! used again, and without use again.
+//! How fast queued 4 KiB messages reach a smarthost over TLS, and the mail host of their recipients'
+//! domain by STARTTLS and DANE, with 1, 16 and 64 connections that are used again, and without use
+//! again.
 //!
-//! The messages lie in a real spool, durable; the smarthost is a sink in this process that takes
-//! everything, so its work is part of the time. The figure is time per message.
+//! The messages lie in a real spool, durable; the other side is a sink in this process that takes
+//! everything, so its work is part of the time. The DNS answers from a table. The figure is time per
+//! message.
 
 use std::{
     path::Path,
@@ -18,10 +20,10 @@ use gatepost::{
     client::Timeouts,
     deliver::{self, Deliver, hop},
     dkim::Dkim,
-    dns::Dns,
-    envelope::{BodyType, Envelope, QueueId},
+    dns::{Absence, Asked, Data, Dns, Kind, Record, Reply, Source, Verdict},
+    envelope::{BodyType, Envelope, QueueId, Tlsa},
     policy::routes::{
-        DomainPattern, Encryption, Hop, Host, Place, Route, RouteTable, Transport, Trust,
+        DomainPattern, Encryption, Hop, Host, Mx, Place, Route, RouteTable, Transport, Trust,
     },
     queue::{self, Queue},
     reach::Reach,
@@ -32,7 +34,7 @@ use gatepost::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
@@ -60,27 +62,39 @@ fn relayed(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a directory");
     let certificates = directory.path().join("certs");
     tls::dev::certificate(&certificates, SystemTime::now()).expect("certificates");
-    let sink = runtime.block_on(Sink::start(&certificates));
-    let mut group = criterion.benchmark_group("relay/tls");
-    group.throughput(Throughput::Elements(1));
-    for (connections, messages) in [(1, 1_000), (16, 1_000), (64, 1_000), (16, 1)] {
-        let reused = if messages > 1 { "reused" } else { "fresh" };
-        let id = BenchmarkId::new(reused, connections);
-        let way = Way {
-            connections,
-            messages,
-        };
-        group.bench_function(id, |bencher| {
-            bencher.iter_custom(|count| {
-                runtime.block_on(carry(directory.path(), &certificates, &sink, way, count))
+    for (name, to) in [("relay/tls", To::Smarthost), ("mx/dane", To::MailHost)] {
+        let sink = runtime.block_on(Sink::start(&certificates, to));
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(1));
+        for (connections, messages) in [(1, 1_000), (16, 1_000), (64, 1_000), (16, 1)] {
+            let reused = if messages > 1 { "reused" } else { "fresh" };
+            let id = BenchmarkId::new(reused, connections);
+            let way = Way {
+                to,
+                connections,
+                messages,
+            };
+            group.bench_function(id, |bencher| {
+                bencher.iter_custom(|count| {
+                    runtime.block_on(carry(directory.path(), &certificates, &sink, way, count))
+                });
             });
-        });
+        }
+        group.finish();
     }
-    group.finish();
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum To {
+    /// By TLS from the first octet.
+    Smarthost,
+    /// By STARTTLS, proved by a TLSA record.
+    MailHost,
 }
 
 #[derive(Clone, Copy)]
 struct Way {
+    to: To,
     connections: usize,
     /// Messages that one connection carries.
     messages: u32,
@@ -177,27 +191,18 @@ fn start(
     cancel: CancellationToken,
 ) -> Queue {
     let hostname = Domain::parse("mail.example.org").expect("a name");
-    let host = Host {
-        place: Place::Tcp {
-            host: "localhost".to_owned(),
-            port: sink.port,
-        },
-        encryption: Encryption::Implicit,
-        order: 0,
-        weight: 1,
+    let (transport, dns) = match way.to {
+        To::Smarthost => (
+            smarthost(certificates, sink, way),
+            Dns::new(Default::default()),
+        ),
+        To::MailHost => (mail_hosts(sink, way), table(certificates)),
     };
     let route = Route {
-        name: "smarthost".to_owned(),
+        name: "away".to_owned(),
         domains: vec![DomainPattern::Any],
         origins: Vec::new(),
-        transport: Transport::Relay(Hop {
-            hosts: vec![host],
-            trust: Trust::Authorities(certificates.join("ca.pem")),
-            credentials: Vec::new(),
-            connections: way.connections,
-            messages_per_connection: way.messages,
-            idle: Duration::from_secs(15),
-        }),
+        transport,
     };
     let deliver = deliver::Options {
         hostname: hostname.to_string(),
@@ -213,11 +218,7 @@ fn start(
         },
         levels: Default::default(),
     };
-    let deliver = Deliver::new(
-        deliver,
-        Reach::new(Dns::new(Default::default()), None),
-        Dkim::silent(),
-    );
+    let deliver = Deliver::new(deliver, Reach::new(dns, None), Dkim::silent());
     let options = queue::Options {
         routes: RouteTable::new(vec![route]).expect("a route"),
         attempts: way.connections,
@@ -235,6 +236,71 @@ fn start(
     )
 }
 
+fn smarthost(certificates: &Path, sink: &Sink, way: Way) -> Transport {
+    let host = Host {
+        place: Place::Tcp {
+            host: "localhost".to_owned(),
+            port: sink.port,
+        },
+        encryption: Encryption::Implicit,
+        order: 0,
+        weight: 1,
+    };
+    Transport::Relay(Hop {
+        hosts: vec![host],
+        trust: Trust::Authorities(certificates.join("ca.pem")),
+        credentials: Vec::new(),
+        connections: way.connections,
+        messages_per_connection: way.messages,
+        idle: Duration::from_secs(15),
+    })
+}
+
+fn mail_hosts(sink: &Sink, way: Way) -> Transport {
+    Transport::Mx(Mx {
+        port: sink.port,
+        connections: way.connections,
+        messages_per_connection: way.messages,
+        ..Mx::default()
+    })
+}
+
+/// A signed DNS in which example.net has one mail host, with a TLSA record of the sink's key.
+fn table(certificates: &Path) -> Dns {
+    let pem = tls::read_pem(&certificates.join("cert.pem")).expect("a certificate");
+    let tlsa = tls::tlsa(&pem.certificates[0]).expect("a key");
+    Dns::with_source(Arc::new(Table(tlsa)), Default::default())
+}
+
+struct Table(Tlsa);
+
+impl Source for Table {
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> Asked<'a> {
+        let data = match kind {
+            Kind::Mx => Some(Data::Mx(10, "mx.example.net".into())),
+            Kind::A => Some(Data::Address([127, 0, 0, 1].into())),
+            Kind::Tlsa => Some(Data::Tlsa(self.0.clone())),
+            _ => None,
+        };
+        let records: Vec<_> = data
+            .map(|data| Record {
+                owner: name.into(),
+                ttl: Duration::from_secs(3600),
+                data,
+            })
+            .into_iter()
+            .collect();
+        let reply = Reply {
+            absence: records.is_empty().then_some(Absence::Type),
+            records,
+            verdict: Verdict::Secure,
+            is_trusted: true,
+            absent_for: Duration::from_secs(3600),
+        };
+        Box::pin(async move { Ok(reply) })
+    }
+}
+
 /// Takes every message and counts it.
 struct Sink {
     port: u16,
@@ -243,7 +309,7 @@ struct Sink {
 }
 
 impl Sink {
-    async fn start(certificates: &Path) -> Sink {
+    async fn start(certificates: &Path, to: To) -> Sink {
         let files = tls::PairFiles {
             chain: certificates.join("cert.pem"),
             key: certificates.join("key.pem"),
@@ -262,8 +328,15 @@ impl Sink {
                     (server.acceptor().clone(), left.clone(), full.clone());
                 tokio::spawn(async move {
                     let _ = socket.set_nodelay(true);
+                    let socket = match to {
+                        To::Smarthost => socket,
+                        To::MailHost => match until_starttls(socket).await {
+                            Ok(socket) => socket,
+                            Err(_) => return,
+                        },
+                    };
                     if let Ok(stream) = acceptor.accept(socket).await {
-                        let _ = converse(stream, &left, &full).await;
+                        let _ = converse(stream, to, &left, &full).await;
                     }
                 });
             }
@@ -276,13 +349,28 @@ impl Sink {
     }
 }
 
-async fn converse<S>(stream: S, left: &AtomicU64, full: &Notify) -> std::io::Result<()>
+/// The conversation before TLS.
+async fn until_starttls(mut socket: TcpStream) -> std::io::Result<TcpStream> {
+    socket.write_all(b"220 sink ready\r\n").await?;
+    let mut piece = [0; 1024];
+    let count = socket.read(&mut piece).await?;
+    assert!(piece[..count].starts_with(b"EHLO "), "a greeting");
+    socket.write_all(b"250-sink\r\n250 STARTTLS\r\n").await?;
+    let count = socket.read(&mut piece).await?;
+    assert_eq!(&piece[..count], b"STARTTLS\r\n");
+    socket.write_all(b"220 go on\r\n").await?;
+    Ok(socket)
+}
+
+async fn converse<S>(stream: S, to: To, left: &AtomicU64, full: &Notify) -> std::io::Result<()>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 sink ready\r\n").await?;
-    stream.flush().await?;
+    if to == To::Smarthost {
+        stream.write_all(b"220 sink ready\r\n").await?;
+        stream.flush().await?;
+    }
     let (mut buffer, mut in_content) = (Vec::new(), false);
     let mut piece = [0; 16 * 1024];
     loop {

@@ -80,8 +80,14 @@ pub(super) async fn attempt(
                 let share: Arc<str> = way.lane.place.to_string().into();
                 let _seat = hops.seat(&share, mx.connections).await;
                 tour.visit(&way, &share).await;
-                for opened in tour.opened() {
-                    witness.saw(host, &found, &opened);
+                let opened = tour.opened();
+                for opened in &opened {
+                    witness.saw(host, &found, opened);
+                }
+                if let Some(way) = way.without_tls(&opened)
+                    && !tour.is_over()
+                {
+                    tour.visit(&way, &share).await;
                 }
             }
             Err(Impasse::Unreachable(fault)) => {
@@ -284,5 +290,28 @@ fn link(host: &MxHost) -> Link {
         tls: None,
         mx: Some(MxProof::None),
         requiretls: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R5321-5.1i.
+    #[test]
+    fn both_kinds_of_addresses_take_turns() {
+        let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"];
+        let all = all.map(|it| it.parse().unwrap());
+        let turn = |kinds| -> Vec<String> {
+            let turn = in_turn(&all, kinds);
+            turn.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            turn(AddressKinds::Both),
+            ["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"]
+        );
+        assert_eq!(turn(AddressKinds::Ipv4).len(), 3);
+        assert_eq!(turn(AddressKinds::Ipv6), ["2001:db8::1"]);
+        assert!(in_turn(&all[..1], AddressKinds::Ipv6).is_empty());
     }
 }

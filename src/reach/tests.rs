@@ -161,7 +161,7 @@ async fn host(fake: &std::sync::Arc<Fake>, name: &str) -> Result<Host, HostFault
     reach.host(&hosts, &mx, 25).await
 }
 
-/// R7672-2.2.2a, R7672-2.2.3a, R7672-2.2.3b, R7672-2.1.2b: addresses first; where those are not signed
+/// R5321-5.1k, R7672-2.2.2a, R7672-2.2.3a, R7672-2.2.3b, R7672-2.1.2b: addresses first; where those are not signed
 /// nobody is asked for TLSA; the end of the aliases first, then the name itself, never one between.
 #[tokio::test]
 async fn records_are_looked_for_where_they_may_stand() {

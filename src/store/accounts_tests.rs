@@ -252,3 +252,37 @@ async fn an_id_is_never_used_again() {
     let second = add(&f.store, "alice@example.org").await.unwrap();
     assert!(second > first);
 }
+
+#[tokio::test]
+async fn what_an_account_asks_of_tls_is_kept() {
+    let f = fixture().await;
+    add(&f.store, "alice@example.org").await.unwrap();
+    let found = || async {
+        let account = f.store.account_by_name("alice@example.org").await;
+        account.unwrap().unwrap().protection
+    };
+    assert_eq!(found().await, AccountProtection::default());
+    for level in [
+        None,
+        Some(Level::Opportunistic),
+        Some(Level::Encrypted),
+        Some(Level::Verified),
+    ] {
+        for tls in [
+            AccountTls::AsAsked,
+            AccountTls::Require,
+            AccountTls::MayLower,
+        ] {
+            let asked = AccountProtection { level, tls };
+            f.store
+                .set_protection("alice@example.org", asked)
+                .await
+                .unwrap();
+            assert_eq!(found().await, asked);
+        }
+    }
+    let nobody = f
+        .store
+        .set_protection("bob@example.org", AccountProtection::default());
+    assert!(matches!(nobody.await, Err(AccountError::NotFound(_))));
+}

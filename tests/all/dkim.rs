@@ -249,7 +249,7 @@ fn keys_are_taken_over_and_listed_and_unusable_ones_refused() {
     assert!(listed[0]["retired_at"].is_string(), "{listed:?}");
 }
 
-/// What `gatepost dns` prints is what `gatepost dns --check` wants to find, read by a real name server
+/// R6186-3.1a: what `gatepost dns` prints is what `gatepost dns --check` wants to find, read by a real name server
 /// from its zone file in between.
 #[test]
 fn printed_records_are_found_where_they_are_published() {

@@ -3,9 +3,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use super::tour::{Ended, Opened};
 use crate::{
     client::Security,
-    deliver::smtp::Sources,
+    deliver::smtp::{OpenCause, Sources},
     envelope::{Link, MxProof},
     policy::{
         routes::{self, Hop, Host, Place},
@@ -85,6 +86,19 @@ impl Way {
             mx: None,
             required: None,
         }
+    }
+
+    /// The same without TLS, where that was only to be used if offered, and what was offered did not
+    /// work: broken TLS is no worse than none there (RFC 8689 §4.2.2, RFC 7435).
+    pub(in crate::deliver) fn without_tls(&self, opened: &[Opened]) -> Option<Way> {
+        let Channel::StartTls(Security::IfOffered, _) = self.lane.channel else {
+            return None;
+        };
+        let is_broken = |it: &Opened| matches!(it.ended, Ended::Failed(OpenCause::Tls(_)));
+        opened.last().filter(|it| is_broken(it))?;
+        let mut way = self.clone();
+        way.lane.channel = Channel::Plaintext;
+        Some(way)
     }
 
     /// The host's name as links have it.

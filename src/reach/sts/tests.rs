@@ -353,11 +353,21 @@ async fn a_policy_that_nobody_lives_up_to_is_looked_at_again() {
     assert_eq!(world.fetches(), 2);
 }
 
-/// Domains without a record cost a question and no memory.
+/// R8461-3.4b: a policy is that of its domain and of none below it; domains without a record cost a
+/// question and no memory.
 #[tokio::test]
 async fn domains_without_a_policy_are_not_remembered() {
     let world = World::new().await;
     let sts = world.keeper(noon()).await;
+    let below = Domain::parse("below.asks.example").unwrap();
+    assert_eq!(sts.of(&below, noon()).await, StsState::none());
+    let asked = world.dns.asked();
+    assert!(
+        asked
+            .iter()
+            .all(|(name, _)| name != "_mta-sts.asks.example"),
+        "{asked:?}"
+    );
     for n in 0..20 {
         let domain = Domain::parse(&format!("d{n}.example")).unwrap();
         assert_eq!(sts.of(&domain, noon()).await, StsState::none());

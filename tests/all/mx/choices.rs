@@ -12,7 +12,7 @@ fn good() -> Behaviour {
     Behaviour::starttls().certificate(Certificate::MailHost)
 }
 
-/// R5321-5.1: lower preferences first, the next host where one cannot be spoken to or is not proved,
+/// R5321-5.1g, R5321-5.1h, R7672-2.2.1a: lower preferences first, whoever has TLSA records, the next host where one cannot be spoken to or is not proved,
 /// the domain's own address where it names no host.
 #[test]
 fn the_next_host_is_tried_where_one_does_not_serve() {
@@ -73,7 +73,7 @@ fn the_next_host_is_tried_where_one_does_not_serve() {
     assert!(reports(&server, ALICE).is_empty());
 }
 
-/// R5321-5.1, R7505-3a: what can never be delivered comes back at once.
+/// R5321-5.1b, R5321-5.1f, R7505-3a: what can never be delivered comes back at once.
 #[test]
 fn a_domain_without_a_host_fails_at_once() {
     let mut hosts = Hosts::new();
@@ -109,4 +109,34 @@ fn a_domain_without_a_host_fails_at_once() {
         );
     }
     assert!(unused.transcript().connections.is_empty());
+}
+
+/// R5321-5.1j: a host that is this server, and those behind it, get nothing; nobody comes before it,
+/// so the message comes back at once.
+#[test]
+fn a_host_that_is_this_server_ends_the_search() {
+    let mut hosts = Hosts::new();
+    let (before, behind) = (hosts.host(good()), hosts.host(good()));
+    hosts.secure += &format!(
+        "self A 127.0.0.1\nbefore A {}\nbehind A {}\n\
+         loop MX 10 self\nloop MX 20 behind\nfine MX 10 before\nfine MX 20 self\n",
+        before.address().ip(),
+        behind.address().ip(),
+    );
+    let Some(lab) = Lab::start(&hosts.zones()) else {
+        return;
+    };
+    let own = format!("submission = [\"127.0.0.1:{}\"]", hosts.port);
+    let server = Server::with(settings(&lab, hosts.port, None).with("listeners", &own));
+    for domain in ["loop", "fine"] {
+        send(&server, &[&format!("bob@{domain}.secure.test")], domain);
+    }
+    drained(&server);
+    assert_eq!(before.messages().len(), 1);
+    assert!(behind.transcript().connections.is_empty());
+    let reports = reports(&server, ALICE);
+    assert_eq!(reports.len(), 1, "{reports:#?}");
+    for words in ["rfc822; bob@loop.secure.test\n", "\nStatus: 5.4.6\n"] {
+        assert!(reports[0].contains(words), "{words}: {}", reports[0]);
+    }
 }

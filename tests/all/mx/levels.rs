@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Hosts, drained, one_host, reports, settings};
 use crate::{
-    hop::{Behaviour, Certificate, Hop, authority},
+    hop::{Act, Behaviour, Certificate, Handshake, Hop, Phase, authority},
     lab::Lab,
-    relay::send,
+    relay::{letter, send, submit},
     server::{ALICE, Server},
 };
 
@@ -141,7 +141,7 @@ fn every_kind_of_record_and_level_asks_what_it_should() {
     assert!(connected("v-self.secure.test"));
 }
 
-/// A resolver that vouches for nothing: mail that must be verified waits, and the reason is told.
+/// R7672-2.2.1b: a resolver that vouches for nothing: mail that must be verified waits, and the reason is told.
 #[test]
 fn without_a_validating_resolver_verified_mail_says_why_it_waits() {
     let mut hosts = Hosts::new();
@@ -168,4 +168,60 @@ fn without_a_validating_resolver_verified_mail_says_why_it_waits() {
     let trace = server.manage(&["trace", "<other@laptop.example>"]);
     let words = "without DANE and DNSSEC: the resolver does not validate";
     assert!(trace.contains(words), "{trace}");
+}
+
+/// R8689-4.2.2a: where TLS is only to be used if it is there, TLS that does not work keeps no message;
+/// at any other level it does.
+#[test]
+fn broken_tls_is_gone_without_only_where_none_is_needed() {
+    let mut hosts = Hosts::new();
+    let broken = || Behaviour::starttls().at(Phase::Handshake, Act::nonsense());
+    let (lowered, usual) = (hosts.host(broken()), hosts.host(broken()));
+    hosts.insecure += &(one_host("lowered", &lowered) + &one_host("usual", &usual));
+    let Some(lab) = Lab::start(&hosts.zones()) else {
+        return;
+    };
+    let server = Server::with(settings(&lab, hosts.port, None));
+    server.manage(&["user", "tls", ALICE, "--requiretls", "may-lower"]);
+    let mut client = server.signed_in();
+    for (domain, field) in [("lowered", "TLS-Required: No\r\n"), ("usual", "")] {
+        let content = [field.as_bytes(), &letter(domain, "Hello.\r\n")].concat();
+        let to = format!("<bob@{domain}.insecure.test>");
+        submit(&mut client, &format!("<{ALICE}>"), &[&to], &content);
+    }
+    lowered.wait_for_messages(1);
+    let line = server.logged(&["delivery attempt", "bob@lowered.insecure.test", "relayed"]);
+    assert!(!line.contains("TLSv1"), "{line}");
+    server.logged(&["delivery attempt", "bob@usual.insecure.test", "deferred"]);
+    usual.transcript().assert_nothing_given_away();
+    let trace = server.manage(&["trace", "<lowered@laptop.example>"]);
+    assert!(trace.contains("not encrypted"), "{trace}");
+}
+
+/// R7672-8.1a: the name that is asked for in the handshake is the one under which records were found,
+/// at the end of the host's aliases.
+#[test]
+fn a_host_is_asked_for_by_the_name_that_its_records_have() {
+    let mut hosts = Hosts::new();
+    let good = || Behaviour::starttls().certificate(Certificate::MailHost);
+    let (aliased, plain) = (hosts.host(good()), hosts.host(good()));
+    let address = aliased.address().ip();
+    hosts.secure += &format!("a MX 10 alias\nalias CNAME real\nreal A {address}\n");
+    hosts.secure += &hosts.tlsa("real", Certificate::MailHost);
+    hosts.insecure += &one_host("plain", &plain);
+    let Some(lab) = Lab::start(&hosts.zones()) else {
+        return;
+    };
+    let server = Server::with(settings(&lab, hosts.port, None));
+    for (domain, hop, name) in [
+        ("a.secure.test", &aliased, "real.secure.test"),
+        ("plain.insecure.test", &plain, "plain-mx.insecure.test"),
+    ] {
+        send(&server, &[&format!("bob@{domain}")], domain);
+        hop.wait_for_messages(1);
+        match &hop.transcript().connections[0].handshake {
+            Handshake::Done { name: asked, .. } => assert_eq!(asked.as_deref(), Some(name)),
+            handshake => panic!("{handshake:?}"),
+        }
+    }
 }
