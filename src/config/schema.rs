@@ -375,8 +375,8 @@ table! {
         organization: String = String::new(),
         /// Whom their readers may ask; empty: as `contact`.
         contact: String = String::new(),
-        /// Author of reports by mail; empty: tls-reports@ this host. Its domain should have keys (DKIM),
-        /// or receivers may ignore them.
+        /// Author of reports by mail; empty: tls-reports@ this host. Without a key (DKIM) of its domain,
+        /// or of one above it, none are sent by mail.
         from: String = String::new(),
         /// Reports on a day go out at a random moment within this time after its end, in UTC.
         window: Span = seconds(4 * 3600),

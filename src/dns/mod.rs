@@ -92,20 +92,26 @@ pub enum DnsError {
     /// Signatures are wrong, missing or expired: somebody tampers with the answer, or the domain's
     /// own signing is broken.
     #[error(
-        "the DNS answer for {name} does not stand up to DNSSEC: forged on the way, or signed wrongly"
+        "the DNS answer for {} does not stand up to DNSSEC: forged on the way, or signed wrongly",
+        shown(.name)
     )]
     Bogus {
         /// What was asked for.
         name: Box<str>,
     },
     /// No answer, or none that can be used.
-    #[error("the DNS gives no answer for {name}: {why}")]
+    #[error("the DNS gives no answer for {}: {why}", shown(.name))]
     Indeterminate {
         /// What was asked for.
         name: Box<str>,
         /// In which way.
         why: Box<str>,
     },
+}
+
+/// A name for people; that of the root is empty.
+fn shown(name: &str) -> &str {
+    if name.is_empty() { "the root" } else { name }
 }
 
 /// Whether this server's resolver validates.

@@ -1,71 +1,17 @@
 //! Reports on TLS for domains that ask for them (RFC 8460): what is counted, where reports go, and when.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod day;
+mod places;
 
-use crate::smtp::Mailbox;
+use std::net::IpAddr;
 
-/// Places that one domain's reports go to at most.
-const PLACES: usize = 4;
-/// Octets of a place, decoded.
-const PLACE_MOST: usize = 500;
+pub use day::{Day, due_at, try_again_after};
+pub use places::{Place, places};
+
 /// Octets of a policy's text that are kept and reported.
 const POLICY_MOST: usize = 2048;
 /// Octets of a reason.
 const REASON_MOST: usize = 200;
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A day in UTC, counted from 1970-01-01: what one report is about (RFC 8460 §4.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Day(pub u32);
-
-impl Day {
-    /// The day of a moment.
-    pub fn of(at: SystemTime) -> Self {
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Day(u32::try_from(since.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX))
-    }
-
-    /// Its first moment.
-    pub fn start(self) -> SystemTime {
-        UNIX_EPOCH + DAY * self.0
-    }
-
-    /// The moment after its last second.
-    pub fn end(self) -> SystemTime {
-        self.start() + DAY
-    }
-
-    /// So many days earlier.
-    pub fn before(self, days: u32) -> Self {
-        Day(self.0.saturating_sub(days))
-    }
-}
-
-impl fmt::Display for Day {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let start = jiff::Timestamp::try_from(self.start());
-        let start = start.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{}", start.strftime("%Y-%m-%d"))
-    }
-}
-
-impl FromStr for Day {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no day such as 2026-11-26");
-        let day: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
-        let start = day.to_datetime(jiff::civil::Time::midnight());
-        let start = start.in_tz("UTC").map_err(|_| wrong())?;
-        let days = start.timestamp().as_second() / 86_400;
-        Ok(Day(u32::try_from(days).map_err(|_| wrong())?))
-    }
-}
 
 /// Which kind of policy a session was held against (RFC 8460 §4.2).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -233,200 +179,9 @@ impl TlsSession {
     }
 }
 
-/// Where reports on a domain go.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Place {
-    /// To an address.
-    Mail(Mailbox),
-    /// To a web server, by POST.
-    Https(String),
-}
-
-impl fmt::Display for Place {
-    /// As the record has it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Mail(mailbox) => write!(f, "mailto:{mailbox}"),
-            Place::Https(url) => f.write_str(url),
-        }
-    }
-}
-
-impl Place {
-    /// Reads one URI; none where it is of another kind, or nobody's.
-    pub fn parse(uri: &str) -> Option<Self> {
-        let uri = uri.trim();
-        let is_of = |scheme: &str| {
-            let begins = uri.get(..scheme.len());
-            begins.is_some_and(|begins| begins.eq_ignore_ascii_case(scheme))
-        };
-        let decoded = decoded(uri)?;
-        if is_of("mailto:") {
-            let address = decoded["mailto:".len()..].split('?').next()?;
-            let mailbox = Mailbox::parse(address).ok()?;
-            // Nobody needs more for a report.
-            return address.is_ascii().then_some(Place::Mail(mailbox));
-        }
-        // What is encoded in a path has to stay so.
-        let is_plain = uri.bytes().all(|octet| octet.is_ascii_graphic());
-        (is_of("https://") && is_plain).then(|| Place::Https(uri.to_owned()))
-    }
-}
-
-/// Where reports go, by the texts at `_smtp._tls.<domain>` (RFC 8460 §3): nowhere unless exactly one of
-/// them is such a record and names a place that we know how to reach.
-pub fn places<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Place> {
-    let mut records = texts.filter_map(|text| {
-        let rest = text.trim_start().strip_prefix("v=TLSRPTv1")?;
-        rest.trim_start().strip_prefix(';')
-    });
-    let (Some(record), None) = (records.next(), records.next()) else {
-        return Vec::new();
-    };
-    let tags = record.split(';').filter_map(|tag| tag.split_once('='));
-    let mut rua = tags.filter(|(name, _)| name.trim() == "rua");
-    let uris = rua.next().map_or("", |(_, value)| value).split(',');
-    let mut places = Vec::new();
-    for place in uris.filter_map(Place::parse) {
-        if places.len() < PLACES && !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    places
-}
-
-/// A URI with its percent signs resolved (RFC 3986 §2.1).
-fn decoded(uri: &str) -> Option<String> {
-    let mut octets = Vec::with_capacity(uri.len());
-    let mut rest = uri.as_bytes();
-    while let [first, more @ ..] = rest {
-        rest = more;
-        if *first != b'%' {
-            octets.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2)?;
-        octets.push(u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = &rest[2..];
-    }
-    let text = String::from_utf8(octets).ok()?;
-    (text.len() <= PLACE_MOST && !text.chars().any(char::is_control)).then_some(text)
-}
-
-/// When the report on a day is due: at a moment of its own within `window` after the day's end, so that
-/// not all of the world's reports come at once (RFC 8460 §4.1). The same for every call.
-pub fn due_at(day: Day, domain: &str, window: Duration) -> SystemTime {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (day, domain).hash(&mut hasher);
-    let share = hasher.finish() % window.as_secs().max(1);
-    day.end() + Duration::from_secs(share)
-}
-
-/// Attempts at a place are made for a day (RFC 8460 §5.5), with growing waits between them; none when
-/// that time is over.
-pub fn try_again_after(tries: u32, since_first: Duration) -> Option<Duration> {
-    let wait = Duration::from_secs(300) * 2_u32.saturating_pow(tries.saturating_sub(1).min(7));
-    let wait = wait.min(Duration::from_secs(4 * 3600));
-    (since_first + wait <= DAY).then_some(wait)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// R8460-3a.
-    #[test]
-    fn records_say_where_reports_go() {
-        let of = |texts: &[&str]| -> Vec<String> {
-            let places = places(texts.iter().copied());
-            places.iter().map(Place::to_string).collect()
-        };
-        for (texts, expected) in [
-            (
-                &["v=TLSRPTv1; rua=mailto:reports@example.com"][..],
-                &["mailto:reports@example.com"][..],
-            ),
-            (
-                &["v=TLSRPTv1;rua=https://a.example/v1?x=%20y, MAILTO:r@b.example;"],
-                &["https://a.example/v1?x=%20y", "mailto:r@b.example"],
-            ),
-            (
-                &[
-                    "v=spf1 -all",
-                    "v=TLSRPTv1; new=thing; rua=mailto:a%2Bb@c.example?subject=x",
-                ],
-                &["mailto:a+b@c.example"],
-            ),
-            (
-                &[
-                    "v=TLSRPTv1; rua=ftp://x.example/,http://x.example/,mailto:a@b.example,mailto:a@b.example",
-                ],
-                &["mailto:a@b.example"],
-            ),
-            (&["v=TLSRPTv1; rua=mailto:nobody"], &[]),
-            (&["v=TLSRPTv1; rua=https://x.example/\u{e4}"], &[]),
-            (&["v=TLSRPTv1; rua=mailto:a%0A@b.example"], &[]),
-            (&["v=TLSRPTv1; rua=mailto:a%zz@b.example"], &[]),
-            (&["v=TLSRPTv2; rua=mailto:a@b.example"], &[]),
-            (&["v=TLSRPTv10; rua=mailto:a@b.example"], &[]),
-            (&["v=TLSRPTv1; rua="], &[]),
-            (
-                &[
-                    "v=TLSRPTv1; rua=mailto:a@b.example",
-                    "v=TLSRPTv1; rua=mailto:c@b.example",
-                ],
-                &[],
-            ),
-            (&[], &[]),
-        ] {
-            assert_eq!(of(texts), expected, "{texts:?}");
-        }
-        let many = (0..9).map(|n| format!("mailto:a{n}@b.example"));
-        let many = format!("v=TLSRPTv1; rua={}", many.collect::<Vec<_>>().join(","));
-        assert_eq!(of(&[&many]).len(), PLACES);
-        let long = format!("v=TLSRPTv1; rua=https://b.example/{}", "a".repeat(600));
-        assert!(of(&[&long]).is_empty());
-    }
-
-    /// R8460-4.1a.
-    #[test]
-    fn a_day_is_reported_at_its_own_moment_after_its_end() {
-        let day: Day = "2026-11-26".parse().unwrap();
-        assert_eq!(day.to_string(), "2026-11-26");
-        assert_eq!(Day::of(day.start()), day);
-        assert_eq!(Day::of(day.end() - Duration::from_secs(1)), day);
-        assert_eq!(Day::of(day.end()).before(1), day);
-        let window = Duration::from_secs(4 * 3600);
-        let mut seen = std::collections::HashSet::new();
-        for n in 0..50 {
-            let domain = format!("d{n}.example");
-            let at = due_at(day, &domain, window);
-            assert!(at >= day.end() && at < day.end() + window);
-            assert_eq!(at, due_at(day, &domain, window));
-            seen.insert(at);
-        }
-        assert!(seen.len() > 40, "{seen:?}");
-        assert_eq!(due_at(day, "a.example", Duration::ZERO), day.end());
-        for wrong in ["", "2026-13-01", "yesterday", "1969-12-31"] {
-            assert!(wrong.parse::<Day>().is_err(), "{wrong}");
-        }
-    }
-
-    /// R8460-5.5a.
-    #[test]
-    fn places_are_tried_for_a_day_with_growing_waits() {
-        let (mut since, mut tries, mut last) = (Duration::ZERO, 1, Duration::ZERO);
-        while let Some(wait) = try_again_after(tries, since) {
-            assert!(wait >= last);
-            (since, tries, last) = (since + wait, tries + 1, wait);
-        }
-        assert!(
-            since > Duration::from_secs(19 * 3600) && since <= DAY,
-            "{since:?}"
-        );
-        assert!((8..16).contains(&tries), "{tries}");
-    }
 
     #[test]
     fn words_are_read_back_and_texts_are_bounded() {

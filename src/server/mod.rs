@@ -48,7 +48,7 @@ pub use start::Server;
 /// Name of the database within the data directory.
 pub const DATABASE: &str = "gatepost.sqlite";
 
-/// How long a web server gets to take a report for which somebody waits.
+/// How long web servers get to take a report for which somebody waits.
 const SOON: std::time::Duration = std::time::Duration::from_secs(8);
 /// How long next hops get to answer our goodbye when the server stops.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(2);

@@ -69,6 +69,9 @@ impl Running {
             Err(error) => tracing::error!(%error, "certificates not reloaded"),
         }
         self.accounts.reload(options.accounts);
+        if let Err(error) = self.dkim.reload().await {
+            tracing::error!(%error, "keys that sign mail not read, mail is signed as before");
+        }
         self.intake.reload(options.intake);
         let routes = Arc::new(options.queue.routes.clone());
         self.reachable.routes.store(routes);

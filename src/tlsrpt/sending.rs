@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http_body_util::Full;
@@ -136,7 +136,8 @@ impl TlsReports {
         self.store.keep_tls_reports(&[report]).await
     }
 
-    /// Sends what was counted of a day so far to whoever wants it, and notes nothing.
+    /// Sends what was counted of a day so far to whoever wants it, within `limit` for all of them, and
+    /// notes nothing.
     ///
     /// # Errors
     /// The store, or whether anybody wants a report, cannot be read.
@@ -151,9 +152,10 @@ impl TlsReports {
         let document = document.map_err(|error| error.to_string())?;
         let places = self.places(domain).await;
         let places = places.map_err(|error| error.to_string())?;
-        let mut tried = Vec::new();
+        let (began, mut tried) = (Instant::now(), Vec::new());
         for place in places {
-            let said = self.send(&document, day, domain, &place, limit).await;
+            let left = limit.saturating_sub(began.elapsed());
+            let said = self.send(&document, day, domain, &place, left).await;
             let place = place.to_string();
             tried.push(Tried { place, said });
         }
@@ -212,17 +214,17 @@ impl TlsReports {
         let _ = getrandom::fill(&mut stamp.random);
         let (header, content) = mail.write(&stamp);
         let signers = self.dkim.signers(&header);
+        if signers.is_empty() {
+            let from = &self.options.from;
+            return Err(format!(
+                "no key signs mail from {from} (DKIM), and reports without a signature are ignored"
+            ));
+        }
         let content: Arc<[u8]> = content.into();
-        let header = match signers.is_empty() {
-            true => header,
-            false => {
-                let content = content.clone();
-                let signed =
-                    tokio::task::spawn_blocking(move || signers.sign(&header, &mut &content[..]));
-                let signed = signed.await.map_err(|error| error.to_string())?;
-                signed.map_err(|error| error.to_string())?
-            }
-        };
+        let body = content.clone();
+        let signed = tokio::task::spawn_blocking(move || signers.sign(&header, &mut &body[..]));
+        let signed = signed.await.map_err(|error| error.to_string())?;
+        let header = signed.map_err(|error| error.to_string())?;
         let id = QueueId::new(ulid::Ulid::generate());
         let failed = |error: crate::spool::CustodyError| error.to_string();
         let mut body = self.spool.body();

@@ -2,9 +2,11 @@ use serde_json::Value;
 
 use super::{document::json, *};
 use crate::{
+    dkim::KeyPair,
     dns::{Kind, fake::Fake},
     policy::tlsrpt::{AppliedPolicy, PolicyKind, TlsResult, due_at},
     spool,
+    store::dkim::{Algorithm, NewKey},
     store::tls_reports::{Counted, ReportState},
 };
 
@@ -26,6 +28,7 @@ struct World {
     directory: tempfile::TempDir,
     store: Store,
     spool: Arc<Spool>,
+    dkim: Arc<Dkim>,
     texts: Arc<Fake>,
     _fresh: spool::Fresh,
 }
@@ -46,8 +49,20 @@ impl World {
         let (spool, fresh) = Spool::open(store.clone(), options, SystemTime::now())
             .await
             .unwrap();
+        let ours = Domain::parse("ours.example").unwrap();
+        let now = SystemTime::now();
+        store.add_domain(&ours, now).await.unwrap();
+        let pair = KeyPair::generate(Algorithm::Ed25519).unwrap();
+        let key = NewKey {
+            selector: "s".into(),
+            algorithm: pair.algorithm,
+            private_key: pair.private_key,
+            public_key: pair.public_key,
+        };
+        store.add_dkim_keys(&ours, &[key], now).await.unwrap();
         World {
             directory,
+            dkim: Dkim::open(store.clone()).await.unwrap(),
             store,
             spool,
             texts: Fake::new(),
@@ -58,7 +73,7 @@ impl World {
     /// As after a start.
     fn reports(&self) -> Arc<TlsReports> {
         let (store, spool) = (self.store.clone(), self.spool.clone());
-        TlsReports::new(options(), store, self.texts.dns(), Dkim::silent(), spool)
+        TlsReports::new(options(), store, self.texts.dns(), self.dkim.clone(), spool)
     }
 
     fn publish(&self, domain: &str, text: Option<&str>) {
@@ -209,6 +224,14 @@ async fn a_report_on_trial_has_what_was_counted_a_moment_ago() {
     assert!(world.states().await.is_empty(), "a trial is not noted");
     let none = reports.send_now(day, "silent.example", HOUR).await.unwrap();
     assert!(none.is_empty());
+    // R8460-3b: without a signature nobody would read it.
+    let ours = Domain::parse("ours.example").unwrap();
+    let retired = world.store.retire_dkim_key(&ours, "s", SystemTime::now());
+    retired.await.unwrap();
+    world.dkim.reload().await.unwrap();
+    let tried = reports.send_now(day, "asks.example", HOUR).await.unwrap();
+    let why = tried[0].said.as_ref().unwrap_err();
+    assert!(why.contains("no key signs"), "{why}");
 }
 
 /// The rules of RFC 8460 §4.4 for what a report may hold.

@@ -1,8 +1,9 @@
 //! Records that should be there, held against the DNS.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use mail_auth::{common::parse::TxtRecordParser as _, dmarc::Dmarc};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     spf::{self, Allowed},
@@ -59,19 +60,21 @@ impl Checked {
 
 type Found = Result<(State, String), DnsError>;
 
-/// Looks for every record.
+/// Looks for every record, all at once.
 pub(super) async fn check(dns: &Dns, facts: &Facts, wanted: &[Wanted]) -> Vec<Checked> {
+    let facts = Arc::new(facts.clone());
+    let looks: Vec<_> = wanted
+        .iter()
+        .map(|it| {
+            let (dns, facts, it) = (dns.clone(), Arc::clone(&facts), it.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { look(&dns, &facts, &it).await }))
+        })
+        .collect();
     let mut checked = Vec::with_capacity(wanted.len());
-    for it in wanted {
-        let found = match (&it.line.data, it.rule) {
-            (Data::Text(_), Rule::Spf) => spf(dns, facts, &it.line.name).await,
-            (Data::Text(text), Rule::Dkim) => dkim(dns, &it.line.name, text).await,
-            (Data::Text(_), Rule::Dmarc) => dmarc(dns, &it.line.name).await,
-            (Data::Text(_), Rule::Begins(begins)) => begun(dns, &it.line.name, begins).await,
-            (Data::Service(srv), _) => service(dns, &it.line.name, srv).await,
-            (Data::Tlsa(_), _) => tlsa(dns, facts, &it.line.name).await,
-            (Data::Text(_), Rule::Service | Rule::Tlsa) => continue,
-        };
+    for (it, look) in wanted.iter().zip(looks) {
+        let found = look
+            .await
+            .unwrap_or_else(|error| Ok((State::Unknown, error.to_string())));
         let (state, words) = found.unwrap_or_else(|error| (State::Unknown, error.to_string()));
         let words = match state {
             State::Missing => format!("publish {}", it.line),
@@ -91,6 +94,18 @@ pub(super) async fn check(dns: &Dns, facts: &Facts, wanted: &[Wanted]) -> Vec<Ch
         });
     }
     checked
+}
+
+async fn look(dns: &Dns, facts: &Facts, it: &Wanted) -> Found {
+    let name = &it.line.name;
+    match (&it.line.data, it.rule) {
+        (Data::Text(_), Rule::Spf) => spf(dns, facts, name).await,
+        (Data::Text(text), Rule::Dkim) => dkim(dns, name, text).await,
+        (Data::Text(_), Rule::Dmarc) => dmarc(dns, name).await,
+        (Data::Text(_), Rule::Begins(begins)) => begun(dns, name, begins).await,
+        (Data::Service(srv), _) => service(dns, name, srv).await,
+        (Data::Tlsa(_) | Data::Text(_), _) => tlsa(dns, facts, name).await,
+    }
 }
 
 fn as_wanted() -> (State, String) {

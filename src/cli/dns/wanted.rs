@@ -15,6 +15,7 @@ use crate::{
 };
 
 /// What records follow from.
+#[derive(Clone)]
 pub(super) struct Facts {
     /// A-labels, lower case.
     pub(super) domain: String,

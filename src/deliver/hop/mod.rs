@@ -7,6 +7,7 @@
 
 mod backoff;
 mod carry;
+mod opened;
 mod outbound;
 mod pool;
 mod probe;
@@ -27,7 +28,8 @@ use self::{
     setup::Setups,
 };
 pub(super) use self::{
-    tour::{Ended, Opened, Terms, Tour},
+    opened::{Ended, Opened},
+    tour::{Terms, Tour},
     way::{Channel, Lane, Proving, Way},
 };
 use super::{Attempt, Attempted};

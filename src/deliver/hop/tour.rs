@@ -6,6 +6,7 @@ use super::{
     Hops,
     backoff::{Finding, Suspect},
     carry::{Carried, Carry},
+    opened::{Ended, Opened},
     pool::{Key, OfRoute},
     way::Way,
 };
@@ -15,7 +16,7 @@ use crate::{
         Attempt, Attempted, RecipientResult, Standing, Unprotected, deferred,
         smtp::{Connection, OpenCause, OpenFailure, Shown},
     },
-    envelope::{Link, Outcome, Proof, Status},
+    envelope::{Link, Outcome, Status},
     policy::routes::Credential,
     smtp::EnhancedCode,
     spool::Try,
@@ -85,26 +86,6 @@ pub(in crate::deliver) struct Tour<'a> {
     looped: bool,
     /// Connections that were opened, or were not, since somebody asked.
     opened: Vec<Opened>,
-}
-
-/// How a fresh connection came about, or did not.
-#[derive(Clone, Debug)]
-pub(in crate::deliver) struct Opened {
-    pub(in crate::deliver) ended: Ended,
-    /// The host's address, where there was one.
-    pub(in crate::deliver) address: Option<IpAddr>,
-    /// Ours, where it was chosen.
-    pub(in crate::deliver) source: Option<IpAddr>,
-    /// What was said of it.
-    pub(in crate::deliver) said: String,
-}
-
-/// How the opening of a connection ended.
-#[derive(Clone, Debug)]
-pub(in crate::deliver) enum Ended {
-    /// It is ready for mail; how the host proved its identity, where the channel is encrypted.
-    Ready(Option<Proof>),
-    Failed(OpenCause),
 }
 
 impl<'a> Tour<'a> {

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::tour::{Ended, Opened};
+use super::opened::{Ended, Opened};
 use crate::{
     client::Security,
     deliver::smtp::{OpenCause, Sources},
