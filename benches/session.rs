@@ -5,9 +5,10 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gatepost::{
     envelope::{AccountId, Identity, Moment, QueueId, TlsFacts, TlsVersion},
+    sasl::Mechanism,
     session::{
-        Channel, MessageVerdict, Options, Output, Question, RecipientVerdict, SenderVerdict,
-        Session, SignInVerdict, Verdict,
+        Channel, KeysVerdict, MessageVerdict, Options, Output, Question, RecipientVerdict,
+        SenderVerdict, Session, SignInVerdict, Verdict,
     },
     smtp::{ContentDecoder, Domain, Mailbox, Tolerance, write_data},
 };
@@ -50,6 +51,7 @@ fn options() -> Options {
         messages: 1_000,
         errors: 20,
         sign_in_failures: 5,
+        mechanisms: Mechanism::ALL.into(),
         tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").expect("a mailbox"),
         greeting: "ESMTP Gatepost ready".into(),
@@ -73,6 +75,7 @@ fn drain(session: &mut Session, now: Moment, out: &mut Vec<u8>) {
             Output::Ask(question) => session.answer(
                 now,
                 match question {
+                    Question::Keys(_) => Verdict::Keys(KeysVerdict::Unavailable),
                     Question::SignIn { .. } => Verdict::SignIn(SignInVerdict::Granted(Identity {
                         account: AccountId(1),
                         name: "alice".into(),
@@ -107,7 +110,8 @@ fn transaction(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("one transaction of 4 KiB", |b| {
         let new = || {
-            let mut session = Session::new(Channel::Secure(facts.clone()), options.clone(), now);
+            let mut session =
+                Session::new(Channel::Secure(facts.clone().into()), options.clone(), now);
             let mut out = Vec::new();
             drain(&mut session, now, &mut out);
             session.receive(now, b"EHLO client.example\r\n");

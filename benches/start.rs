@@ -111,6 +111,7 @@ async fn fill(loaded: &Loaded) {
         let account = NewAccount {
             name: &name,
             password_hash: &hash,
+            scram: None,
             address: &address,
         };
         store.add_account(account, now).await.expect("an account");

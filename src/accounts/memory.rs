@@ -15,6 +15,7 @@ use super::Account;
 use crate::{
     envelope::AccountId,
     policy::throttle::{Network, Recent},
+    store::credentials::ScramCredential,
 };
 
 /// How long a place stays known after the last good sign-in from it (S28).
@@ -31,6 +32,7 @@ const REMEMBERED: usize = 20_000;
 pub(super) struct Known {
     pub(super) account: Arc<Account>,
     pub(super) hash: SecretString,
+    pub(super) scram: Option<ScramCredential>,
     pub(super) places: Places,
     /// Set once a better hash is being made.
     pub(super) upgrading: AtomicBool,

@@ -9,6 +9,10 @@
 //!   -> waiting line (S27) -> worker free -> throttle again -> argon2 ----> verdict
 //! ```
 //!
+//! Where a client proves its password (SCRAM) there is nothing to hash: the proof was checked against
+//! keys that this room gave, and what is left to see is whether they still are the account's. A name
+//! without keys gets ones that nobody has, with a salt that is always the same.
+//!
 //! An outcome is remembered under a keyed hash of name, stored hash and password, with a key that
 //! lives as long as the process. What follows a good sign-in (its place noted, an outdated hash made
 //! anew) is done behind the reply by a task of its own. Passwords come prepared (RFC 4013) and are
@@ -20,6 +24,7 @@ mod name;
 mod options;
 mod outcomes;
 mod password;
+mod scram;
 mod sign_in;
 
 use std::{
@@ -33,8 +38,9 @@ use std::{
 use arc_swap::ArcSwap;
 use argon2::Params;
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::error;
+use zeroize::Zeroizing;
 
 use self::{behind::Behind, memory::Memory, outcomes::Outcomes};
 use crate::{
@@ -49,7 +55,7 @@ use crate::{
 
 pub use name::login_name;
 pub use options::Options;
-pub use password::{PASSWORD_MIN, PasswordError, generate_password, hash_password};
+pub use password::{HashedPassword, PASSWORD_MIN, PasswordError, generate_password, hash_password};
 
 /// An account as the running server knows it.
 #[derive(Clone, Debug)]
@@ -89,6 +95,8 @@ pub struct Accounts {
     throttle: Mutex<Throttle>,
     waiting: AtomicUsize,
     workbench: Arc<password::Workbench>,
+    /// Makes what stands in for the salt of a name that has none; read when it is first needed.
+    secret: OnceCell<Zeroizing<[u8; 32]>>,
     /// Hashes computed for sign-ins since the start.
     hashes: AtomicU64,
     behind: mpsc::Sender<Behind>,
@@ -118,6 +126,7 @@ impl Accounts {
             outcomes: Outcomes::new(random()),
             waiting: AtomicUsize::new(0),
             workbench: Arc::default(),
+            secret: OnceCell::new(),
             hashes: AtomicU64::new(0),
             behind,
             store: store.clone(),

@@ -24,6 +24,9 @@ pub struct Options {
     pub remember: Duration,
     /// Limits of guessing.
     pub throttle: Limits,
+    /// Iteration count of the keys that passwords set from here on can be proved by (SCRAM); `None`:
+    /// no such keys are made, and none that there are can be used.
+    pub scram: Option<u32>,
     /// Networks whose guesses are neither counted nor stopped.
     pub exempt: Vec<Network>,
 }
@@ -38,6 +41,7 @@ impl Default for Options {
             waiting: 256,
             remember: Duration::from_secs(600),
             throttle: Limits::default(),
+            scram: None,
             exempt: Vec::new(),
         }
     }

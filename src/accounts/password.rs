@@ -12,7 +12,10 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Options;
-use crate::sasl::{PASSWORD_MAX, prepare};
+use crate::{
+    sasl::{Derivation, PASSWORD_MAX, prepare},
+    store::credentials::ScramCredential,
+};
 
 /// Characters of a password that a person chooses at least.
 pub const PASSWORD_MIN: usize = 8;
@@ -40,14 +43,23 @@ pub enum PasswordError {
     Hash(String),
 }
 
-/// Prepares and hashes a password as the server will check it; blocks for as long as a hash takes.
+/// What is kept of a password.
+#[derive(Debug)]
+pub struct HashedPassword {
+    /// PHC string.
+    pub hash: SecretString,
+    /// What proves it, where [`Options::scram`] asks for that.
+    pub scram: Option<ScramCredential>,
+}
+
+/// Prepares and hashes a password as the server will check it; blocks for as long as that takes.
 ///
 /// # Errors
 /// [`PasswordError`] where it could not be used to sign in, or is too short.
 pub fn hash_password(
     password: &SecretString,
     options: &Options,
-) -> Result<SecretString, PasswordError> {
+) -> Result<HashedPassword, PasswordError> {
     let raw = password.expose_secret();
     let prepared = Zeroizing::new(prepare(raw).unwrap_or_default());
     let len = raw.len().max(prepared.len());
@@ -61,8 +73,28 @@ pub fn hash_password(
     if len < PASSWORD_MIN {
         return Err(PasswordError::TooShort { len });
     }
-    hash(&prepared, &params(options)?)
+    let scram = match options.scram {
+        None => None,
+        Some(iterations) => {
+            let mut salt = [0; SALT];
+            getrandom::fill(&mut salt).map_err(|error| PasswordError::Hash(error.to_string()))?;
+            let prepared = SecretString::from(prepared.as_str());
+            let derivation = Derivation::new(prepared, salt.to_vec(), iterations);
+            Some(ScramCredential {
+                salt: salt.into(),
+                iterations,
+                keys: Some(derivation.run().keys()),
+            })
+        }
+    };
+    Ok(HashedPassword {
+        hash: hash(&prepared, &params(options)?)?,
+        scram,
+    })
 }
+
+/// Octets of a salt of SCRAM, of real ones and of those that stand in for one.
+pub(super) const SALT: usize = 16;
 
 /// A password of 120 random bits in four groups of six, without letters that look alike.
 pub fn generate_password(random: [u8; 15]) -> SecretString {
@@ -213,7 +245,9 @@ mod tests {
     /// R4616-2c.
     #[test]
     fn a_password_is_prepared_before_it_is_hashed() {
-        let hash = hash_password(&"p\u{ad}assword\u{a0}\u{2168}".into(), &options()).unwrap();
+        let made = hash_password(&"p\u{ad}assword\u{a0}\u{2168}".into(), &options()).unwrap();
+        assert!(made.scram.is_none());
+        let hash = made.hash;
         assert!(
             hash.expose_secret()
                 .starts_with("$argon2id$v=19$m=8,t=1,p=1$")

@@ -17,16 +17,41 @@ use super::{
     behind::Behind,
     lock, login_name,
     memory::{KNOWN_FOR, Known, PLACES_MAX, Places},
-    password,
+    password, random, scram,
 };
 use crate::{
     envelope::Identity,
     policy::throttle::{Attempt, Network, Standing},
-    sasl::{Credentials, NAME_MAX, PASSWORD_MAX},
+    sasl::{Claim, Credentials, NAME_MAX, PASSWORD_MAX, Proof},
     session::SignInVerdict,
     smtp::Mailbox,
     store::accounts::AccountError,
 };
+
+/// A sign-in that may be checked, and whose it would be.
+struct Asked<'a> {
+    settings: &'a Settings,
+    attempt: Attempt<'a>,
+    place: Network,
+    name: Option<&'a str>,
+    known: Option<Arc<Known>>,
+}
+
+/// What a client that is who it says has shown besides.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    authzid: Option<&'a str>,
+    password: Option<&'a SecretString>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(credentials: &'a Credentials) -> Self {
+        Shown {
+            authzid: credentials.authzid.as_deref(),
+            password: Some(&credentials.password),
+        }
+    }
+}
 
 /// A name that was tried, as far as a log may show it: people type passwords into the field of the
 /// name, and a password is hardly ever an address.
@@ -39,10 +64,10 @@ fn loggable(name: &str) -> &str {
 
 impl Accounts {
     /// Decides a sign-in.
-    pub async fn sign_in(&self, peer: IpAddr, credentials: Credentials) -> SignInVerdict {
+    pub async fn sign_in(&self, peer: IpAddr, claim: Claim) -> SignInVerdict {
         let peer = peer.to_canonical();
-        let verdict = self.decide(peer, &credentials).await;
-        let account = loggable(&credentials.authcid);
+        let verdict = self.decide(peer, &claim).await;
+        let account = loggable(claim.authcid());
         let result = match &verdict {
             SignInVerdict::Granted(identity) => {
                 debug!(account = %identity.name, %peer, "signed in");
@@ -65,14 +90,14 @@ impl Accounts {
         verdict
     }
 
-    async fn decide(&self, peer: IpAddr, credentials: &Credentials) -> SignInVerdict {
-        let password = &credentials.password;
-        if credentials.authcid.len() > NAME_MAX || password.expose_secret().len() > PASSWORD_MAX {
+    async fn decide(&self, peer: IpAddr, claim: &Claim) -> SignInVerdict {
+        let authcid = claim.authcid();
+        if authcid.len() > NAME_MAX {
             return SignInVerdict::Refused;
         }
         let settings = self.settings.load_full();
         // A name that no account can have goes the way of one that no account has.
-        let name = login_name(&credentials.authcid);
+        let name = login_name(authcid);
         let exempt = settings.options.exempt.iter().any(|n| n.contains(peer));
         let mut attempt = Attempt {
             address: peer,
@@ -81,7 +106,7 @@ impl Accounts {
             } else {
                 Standing::Known
             },
-            name: name.as_deref().unwrap_or(&credentials.authcid),
+            name: name.as_deref().unwrap_or(authcid),
         };
         // What a known place has used up needs no look into the store.
         if !self.allows(&attempt) {
@@ -104,6 +129,32 @@ impl Accounts {
         if !self.allows(&attempt) {
             return SignInVerdict::Throttled;
         }
+        let asked = Asked {
+            settings: &settings,
+            attempt,
+            place,
+            name: name.as_deref(),
+            known,
+        };
+        match claim {
+            Claim::Password(credentials) => self.password(&asked, credentials).await,
+            Claim::Proof(proof) => self.proof(&asked, proof),
+            Claim::Unproved { .. } => self.unproved(&asked),
+        }
+    }
+
+    async fn password(&self, asked: &Asked<'_>, credentials: &Credentials) -> SignInVerdict {
+        let Asked {
+            settings,
+            attempt,
+            place,
+            name,
+            known,
+        } = asked;
+        let (place, password) = (*place, &credentials.password);
+        if password.expose_secret().len() > PASSWORD_MAX {
+            return SignInVerdict::Refused;
+        }
         let hash = known.as_ref().map_or(&settings.dummy, |known| &known.hash);
         let tag = self.outcomes.tag(attempt.name, hash, password);
         // A disabled account is never found among the good ones, or it would be told by its speed.
@@ -112,14 +163,14 @@ impl Accounts {
         if let Some(known) = enabled
             && self.outcomes.was_right(&tag, self.now(), remember)
         {
-            return self.right(known, place, &settings, credentials);
+            return self.right(known, place, settings, Shown::of(credentials));
         }
         if self.outcomes.was_wrong(&tag, place, self.now(), remember) {
             return SignInVerdict::Refused;
         }
         let flight = self.outcomes.flight(tag);
         let computed = flight
-            .outcome(|| self.compute(&settings, &attempt, hash, password))
+            .outcome(|| self.compute(settings, attempt, hash, password))
             .await;
         let right = match computed {
             Ok(right) => right,
@@ -128,17 +179,47 @@ impl Accounts {
         };
         if right && let Some(known) = enabled {
             // The account may have been changed while the hash was computed.
-            match self.known(name.as_deref()).await {
+            match self.known(*name).await {
                 Ok(Some(still)) if still.account.enabled && same(&still.hash, &known.hash) => {
                     self.outcomes.keep_right(tag, self.now());
-                    return self.right(&still, place, &settings, credentials);
+                    return self.right(&still, place, settings, Shown::of(credentials));
                 }
                 Ok(_) => return SignInVerdict::Refused,
                 Err(_) => return SignInVerdict::Unavailable,
             }
         }
         self.outcomes.keep_wrong(tag, place, self.now());
-        lock(&self.throttle).failed(self.now(), &attempt, tag.guess());
+        lock(&self.throttle).failed(self.now(), attempt, tag.guess());
+        SignInVerdict::Refused
+    }
+
+    /// A proof that fitted the keys that were given for it.
+    fn proof(&self, asked: &Asked<'_>, proof: &Proof) -> SignInVerdict {
+        // They may have been taken away meanwhile, or the account with them.
+        let still = |known: &&Arc<Known>| {
+            let keys = known.scram.as_ref().and_then(|scram| scram.keys.as_ref());
+            asked.settings.options.scram.is_some()
+                && known.account.enabled
+                && proof.label == scram::PASSWORD
+                && keys.is_some_and(|keys| keys.same(&proof.keys))
+        };
+        match asked.known.as_ref().filter(still) {
+            Some(known) => {
+                let shown = Shown {
+                    authzid: proof.authzid.as_deref(),
+                    password: None,
+                };
+                self.right(known, asked.place, asked.settings, shown)
+            }
+            None => self.unproved(asked),
+        }
+    }
+
+    /// A proof that fits nothing. Which password it was made with cannot be told, so that each counts
+    /// as another guess.
+    fn unproved(&self, asked: &Asked<'_>) -> SignInVerdict {
+        let guess = u128::from_be_bytes(random());
+        lock(&self.throttle).failed(self.now(), &asked.attempt, guess);
         SignInVerdict::Refused
     }
 
@@ -148,10 +229,10 @@ impl Accounts {
         known: &Arc<Known>,
         place: Network,
         settings: &Settings,
-        credentials: &Credentials,
+        shown: Shown<'_>,
     ) -> SignInVerdict {
         let account = &known.account;
-        if let Some(authzid) = credentials.authzid.as_deref().filter(|id| !id.is_empty()) {
+        if let Some(authzid) = shown.authzid.filter(|id| !id.is_empty()) {
             let own = |id: String| *id == *account.name || id == account.address.folded_key();
             if !login_name(authzid).is_some_and(own) {
                 return SignInVerdict::Refused;
@@ -169,12 +250,13 @@ impl Accounts {
                 known.places.forget(place);
             }
         }
-        if password::is_outdated(&known.hash, &settings.params)
+        if let Some(password) = shown.password
+            && password::is_outdated(&known.hash, &settings.params)
             && !known.upgrading.swap(true, Ordering::Relaxed)
         {
             let upgrade = Behind::Upgrade {
                 known: Arc::clone(known),
-                password: credentials.password.clone(),
+                password: password.clone(),
             };
             if self.behind.try_send(upgrade).is_err() {
                 known.upgrading.store(false, Ordering::Relaxed);
@@ -233,7 +315,10 @@ impl Accounts {
     }
 
     /// The account of a login name, from memory or the store.
-    async fn known(&self, name: Option<&str>) -> Result<Option<Arc<Known>>, AccountError> {
+    pub(super) async fn known(
+        &self,
+        name: Option<&str>,
+    ) -> Result<Option<Arc<Known>>, AccountError> {
         let Some(name) = name else { return Ok(None) };
         let generation = {
             let memory = lock(&self.memory);
@@ -254,6 +339,7 @@ impl Accounts {
                 Some(Arc::new(Known {
                     account: Arc::new(account_of(&stored)),
                     hash: stored.password_hash,
+                    scram: stored.scram,
                     places: Places::new(places),
                     upgrading: AtomicBool::new(false),
                 }))

@@ -10,8 +10,8 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::{
     policy::{sending::AddressPattern, throttle::Limit},
-    sasl::Credentials,
-    session::SignInVerdict,
+    sasl::{Claim, Credentials, Exchange, Lookup, Mechanism, NONCE_OCTETS, ScramClient, Step},
+    session::{KeysVerdict, SignInVerdict},
     smtp::Domain,
     store::accounts::NewAccount,
 };
@@ -44,9 +44,11 @@ async fn fixture(options: Options) -> Fixture {
     let domain = Domain::parse("example.org").unwrap();
     store.add_domain(&domain, now).await.unwrap();
     for name in ["alice@example.org", "dora@example.org"] {
+        let made = hash_password(&PASSWORD.into(), &options).unwrap();
         let account = NewAccount {
             name,
-            password_hash: &hash_password(&PASSWORD.into(), &options).unwrap(),
+            password_hash: &made.hash,
+            scram: made.scram.as_ref(),
             address: &Mailbox::parse(name).unwrap(),
         };
         store.add_account(account, now).await.unwrap();
@@ -76,8 +78,11 @@ impl Fixture {
             authcid: name.into(),
             password: password.into(),
         };
-        let peer = peer.parse().unwrap();
-        match self.accounts.sign_in(peer, credentials).await {
+        self.claim(peer, Claim::Password(credentials)).await
+    }
+
+    async fn claim(&self, peer: &str, claim: Claim) -> String {
+        match self.accounts.sign_in(peer.parse().unwrap(), claim).await {
             SignInVerdict::Granted(identity) => format!("granted {identity}"),
             SignInVerdict::Refused => "refused".into(),
             SignInVerdict::Throttled => "throttled".into(),
@@ -185,7 +190,9 @@ async fn many_at_once_share_one_hash() {
                 authcid: ALICE.into(),
                 password: PASSWORD.into(),
             };
-            accounts.sign_in(HOME.parse().unwrap(), credentials).await
+            accounts
+                .sign_in(HOME.parse().unwrap(), Claim::Password(credentials))
+                .await
         });
     }
     while let Some(verdict) = sessions.join_next().await {
@@ -201,7 +208,7 @@ async fn a_change_acts_at_once() {
     assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
     let new = hash_password(&"battery staple".into(), &options()).unwrap();
     f.store
-        .set_password(ALICE, &new, SystemTime::now())
+        .set_password(ALICE, &new.hash, None, SystemTime::now())
         .await
         .unwrap();
     f.accounts.changed();
@@ -330,4 +337,132 @@ async fn accounts_and_mailboxes_are_as_they_stand() {
     let account = f.accounts.account(stored.id).await.unwrap().unwrap();
     assert!(account.rights.may_send_as(&sales));
     assert!(f.accounts.account(AccountId(-1)).await.unwrap().is_none());
+}
+
+/// What a client that knows `password` makes of the keys that it is given.
+async fn prove(f: &Fixture, name: &str, password: &str) -> Claim {
+    let (mut client, first) = ScramClient::start(name, &[3; NONCE_OCTETS]).unwrap();
+    let (mut server, step) = Exchange::start(Mechanism::ScramSha256, Some(&first), None);
+    let Step::Need(lookup) = step else {
+        panic!("{step:?}")
+    };
+    let KeysVerdict::Given { ring, random } = f.accounts.keys(&lookup).await else {
+        panic!("no keys");
+    };
+    let Step::Challenge(challenge) = server.keys(ring, &random) else {
+        panic!("no challenge");
+    };
+    let derivation = client.challenged(&challenge, &password.into()).unwrap();
+    match server.respond(&client.derived(&derivation.run())) {
+        Step::Done(claim) => claim,
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Fixture {
+    async fn prove(&self, name: &str, password: &str) -> String {
+        let claim = prove(self, name, password).await;
+        self.claim(HOME, claim).await
+    }
+}
+
+fn with_scram() -> Options {
+    Options {
+        scram: Some(4_096),
+        ..options()
+    }
+}
+
+/// R5802-2.2a, R4954-4m.
+#[tokio::test]
+async fn a_password_can_be_proved_instead_of_shown() {
+    let f = fixture(with_scram()).await;
+    assert_eq!(f.prove(ALICE, PASSWORD).await, GRANTED);
+    assert_eq!(f.prove("Alice@EXAMPLE.org", PASSWORD).await, GRANTED);
+    assert_eq!(f.prove(ALICE, "wrong password").await, "refused");
+    assert_eq!(f.prove("nobody@example.org", PASSWORD).await, "refused");
+    assert_eq!(f.prove("dora@example.org", PASSWORD).await, "refused");
+    assert_eq!(f.hashes(), 0, "nothing is hashed for a proof");
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+}
+
+/// S26.
+#[tokio::test]
+async fn a_name_without_keys_looks_like_one_with_keys() {
+    let f = fixture(with_scram()).await;
+    let new = hash_password(&PASSWORD.into(), &options()).unwrap();
+    let now = SystemTime::now();
+    f.store
+        .set_password("dora@example.org", &new.hash, None, now)
+        .await
+        .unwrap();
+    let ring = async |name: &str| {
+        let lookup = Lookup {
+            authcid: name.into(),
+        };
+        match f.accounts.keys(&lookup).await {
+            KeysVerdict::Given { ring, .. } => (ring.salt, ring.iterations, ring.keys.len()),
+            KeysVerdict::Unavailable => panic!("unavailable"),
+        }
+    };
+    let alice = ring(ALICE).await;
+    let mut salts = vec![alice.0.clone()];
+    for name in ["dora@example.org", "nobody@example.org", "no body", "x"] {
+        let given = ring(name).await;
+        assert_eq!(given, ring(name).await, "{name}: stays the same");
+        let seen = (given.0.len(), given.1, given.2);
+        assert_eq!(seen, (alice.0.len(), alice.1, alice.2), "{name}");
+        assert!(!salts.contains(&given.0), "{name}");
+        salts.push(given.0);
+    }
+    // It also stays the same over a restart, or a restart would tell.
+    let again = Accounts::open(f.store.clone(), with_scram());
+    let lookup = Lookup {
+        authcid: "nobody@example.org".into(),
+    };
+    let KeysVerdict::Given { ring, .. } = again.keys(&lookup).await else {
+        panic!("unavailable");
+    };
+    assert_eq!(ring.salt, salts[2]);
+}
+
+#[tokio::test]
+async fn a_proof_is_worth_nothing_once_its_password_is_gone() {
+    let f = fixture(with_scram()).await;
+    let claim = prove(&f, ALICE, PASSWORD).await;
+    let new = hash_password(&"battery staple".into(), &with_scram()).unwrap();
+    let now = SystemTime::now();
+    f.store
+        .set_password(ALICE, &new.hash, new.scram.as_ref(), now)
+        .await
+        .unwrap();
+    f.accounts.changed();
+    assert_eq!(f.claim(HOME, claim).await, "refused");
+    assert_eq!(f.prove(ALICE, "battery staple").await, GRANTED);
+    let claim = prove(&f, ALICE, "battery staple").await;
+    f.accounts.reload(options());
+    assert_eq!(f.claim(HOME, claim).await, "refused", "SCRAM is off");
+}
+
+/// S28.
+#[tokio::test]
+async fn proofs_that_fail_are_guesses() {
+    let f = fixture(with_scram()).await;
+    for n in 0..12 {
+        let verdict = f.prove(&format!("u{n}"), "guess").await;
+        assert_eq!(verdict, "refused");
+    }
+    assert_eq!(f.prove(ALICE, PASSWORD).await, "throttled");
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "throttled");
+}
+
+#[tokio::test]
+async fn keys_are_unavailable_where_the_store_is() {
+    let f = fixture(with_scram()).await;
+    f.store.cut_off().await;
+    let lookup = Lookup {
+        authcid: ALICE.into(),
+    };
+    let verdict = f.accounts.keys(&lookup).await;
+    assert!(matches!(verdict, KeysVerdict::Unavailable));
 }

@@ -218,10 +218,11 @@ impl UserCommand {
                     Mailbox::parse(&address).with_context(|| format!("{address} is no address"))?;
                 let name = login(&name)?;
                 let password = password.take()?;
-                let hash = hash_password(&password.secret, &loaded.options.accounts)?;
+                let made = hash_password(&password.secret, &loaded.options.accounts)?;
                 let account = NewAccount {
                     name: &name,
-                    password_hash: &hash,
+                    password_hash: &made.hash,
+                    scram: made.scram.as_ref(),
                     address: &address,
                 };
                 store.add_account(account, now).await?;
@@ -231,8 +232,9 @@ impl UserCommand {
             UserCommand::Passwd { name, password } => {
                 let name = login(&name)?;
                 let password = password.take()?;
-                let hash = hash_password(&password.secret, &loaded.options.accounts)?;
-                store.set_password(&name, &hash, now).await?;
+                let made = hash_password(&password.secret, &loaded.options.accounts)?;
+                let scram = made.scram.as_ref();
+                store.set_password(&name, &made.hash, scram, now).await?;
                 let answer = done(
                     format!("Set the password of {name}."),
                     "password set",

@@ -161,7 +161,7 @@ fn nanos(now: SystemTime) -> u128 {
 
 async fn account(loaded: &Loaded, data: &Path, now: SystemTime) -> Result<SecretString> {
     let password = random()?;
-    let hash = hash_password(&password, &loaded.options.accounts)?;
+    let made = hash_password(&password, &loaded.options.accounts)?;
     let store = Store::open(&data.join(DATABASE)).await?;
     store
         .add_domain(&Domain::parse("example.org")?, now)
@@ -171,7 +171,8 @@ async fn account(loaded: &Loaded, data: &Path, now: SystemTime) -> Result<Secret
         .add_account(
             NewAccount {
                 name: LOGIN,
-                password_hash: &hash,
+                password_hash: &made.hash,
+                scram: made.scram.as_ref(),
                 address: &address,
             },
             now,

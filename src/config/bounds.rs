@@ -31,6 +31,12 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         ("limits.sign_in_failures", l.sign_in_failures.into(), 3, 100),
         ("auth.waiting", config.auth.waiting as u64, 1, 100_000),
         ("auth.workers", config.auth.workers as u64, 0, 4096),
+        (
+            "auth.scram_iterations",
+            config.auth.scram_iterations.into(),
+            4_096,
+            2_000_000,
+        ),
         ("queue.attempts", q.attempts as u64, 1, 4096),
         (
             "queue.attempts_per_route",

@@ -25,6 +25,7 @@ use crate::{
     },
     queue,
     reach::sts,
+    sasl::Mechanism,
     session,
     smtp::{Domain, Mailbox},
     spool, tls, tlsrpt,
@@ -112,6 +113,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             messages: limits.messages,
             errors: limits.errors,
             sign_in_failures: limits.sign_in_failures,
+            mechanisms: mechanisms(config),
             tolerance: crate::smtp::Tolerance {
                 bare_lf: match limits.bare_newline {
                     BareNewline::Convert => crate::smtp::BareLf::Convert,
@@ -452,6 +454,15 @@ pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
+fn mechanisms(config: &Config) -> Vec<Mechanism> {
+    let is_on = |mechanism: &Mechanism| match mechanism {
+        Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => config.auth.scram,
+        Mechanism::Plain => true,
+        Mechanism::Login => config.auth.login,
+    };
+    Mechanism::ALL.into_iter().filter(is_on).collect()
+}
+
 fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
     let auth = &config.auth;
     let limit = |limit: ThrottleLimit| throttle::Limit {
@@ -475,6 +486,7 @@ fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
             network: limit(auth.throttle.network.clone()),
             name: limit(auth.throttle.name.clone()),
         },
+        scram: auth.scram.then_some(auth.scram_iterations),
         exempt,
     };
     if let Err(error) = options.check() {

@@ -216,6 +216,15 @@ table! {
         waiting: usize = 256,
         /// How long a checked password is remembered; "0s": never.
         remember: Span = seconds(600),
+        /// Offer SCRAM-SHA-256 and, on TLS 1.3, SCRAM-SHA-256-PLUS: mail programs that know them then
+        /// never show the password. Passwords set while this is on can be proved so; others cannot,
+        /// and a program that prefers SCRAM is refused until its password is set anew.
+        scram: bool = false,
+        /// Iterations of the keys of passwords set from here on; the mail program spends them at each
+        /// sign-in, a thief of the database at each guess.
+        scram_iterations: u32 = 600_000,
+        /// Offer LOGIN, for printers and programs that know nothing else.
+        login: bool = true,
         /// How many wrong guesses are looked at.
         throttle: Throttle = Throttle::default(),
     }

@@ -13,12 +13,11 @@ use super::{
     link::Link,
     proxy::{self, Source},
     seats::{Limits, Phase},
-    secure::{Failure, handshake},
+    secure::{Failure, facts, handshake},
 };
 use crate::{
     envelope::Moment,
     session::{self, Channel, Session},
-    tls,
 };
 
 /// One connection, seated.
@@ -73,25 +72,25 @@ impl Visit {
         } = self;
         let start = Instant::now();
         let seat = place.seat;
-        let acceptor = desk.tls.acceptor().clone();
+        let tls = Arc::clone(&desk.tls);
         let options = desk.session_options.load_full();
         let (link, channel) = match kind {
             Kind::StartTls => (Link::Plain(tcp, Vec::new()), Channel::Plain),
             Kind::Implicit => {
-                let work = Box::pin(handshake(tcp, &acceptor, &place, limits.handshake));
+                let work = Box::pin(handshake(tcp, tls.acceptor(), &place, limits.handshake));
                 let done = tokio::select! {
                     () = stop.cancelled() => return,
                     done = work => done,
                 };
                 let secured = done.and_then(|stream| {
-                    let facts = tls::facts(stream.get_ref().1)
+                    let secured = facts(&tls, stream.get_ref().1)
                         .ok_or_else(|| Failure::Other("no facts".to_owned()))?;
-                    Ok((stream, facts))
+                    Ok((stream, secured))
                 });
                 match secured {
-                    Ok((stream, facts)) => {
+                    Ok((stream, secured)) => {
                         place.advance(&limits, Phase::Unproven);
-                        (Link::Secure(stream), Channel::Secure(facts))
+                        (Link::Secure(stream), Channel::Secure(secured))
                     }
                     Err(failure) => {
                         tracing::info!(
@@ -107,7 +106,7 @@ impl Visit {
         let machine = Session::new(channel, options, Moment(start.elapsed()));
         let around = Surroundings {
             desk,
-            acceptor,
+            tls,
             limits,
             place,
             peer,

@@ -195,9 +195,10 @@ impl Decide for Desk {
 
     async fn decide(&self, about: About<'_>, question: Question, draft: Option<Draft>) -> Verdict {
         match question {
-            Question::SignIn { credentials, .. } => Verdict::SignIn(
+            Question::Keys(lookup) => Verdict::Keys(self.accounts.keys(&lookup).await),
+            Question::SignIn { claim, .. } => Verdict::SignIn(
                 self.accounts
-                    .sign_in(about.peer.ip().to_canonical(), credentials)
+                    .sign_in(about.peer.ip().to_canonical(), claim)
                     .await,
             ),
             Question::Sender {

@@ -3,7 +3,6 @@
 use std::{future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, task::Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -11,11 +10,11 @@ use super::{
     hangup::Hangup,
     link::{Fed, Link},
     seats::{Limits, Phase},
-    secure::handshake,
+    secure::{facts, handshake},
 };
 use crate::{
     envelope::{Identity, Moment, TlsFacts},
-    session::{MessageVerdict, Output, Question, Session, Verdict},
+    session::{MessageVerdict, Output, Question, Secured, Session, Verdict},
     smtp::Reply,
     tls,
 };
@@ -27,7 +26,7 @@ const OUT_MAX: usize = 16 * 1024;
 pub(super) trait Machine: Send {
     fn receive(&mut self, now: Moment, octets: &[u8]) -> usize;
     fn eof(&mut self, now: Moment);
-    fn secured(&mut self, now: Moment, facts: TlsFacts);
+    fn secured(&mut self, now: Moment, secured: Secured);
     fn answer(&mut self, now: Moment, verdict: Verdict);
     fn timeout(&mut self, now: Moment);
     fn shutdown(&mut self, now: Moment);
@@ -48,8 +47,8 @@ impl Machine for Session {
         self.eof(now);
     }
 
-    fn secured(&mut self, now: Moment, facts: TlsFacts) {
-        self.secured(now, facts);
+    fn secured(&mut self, now: Moment, secured: Secured) {
+        self.secured(now, secured);
     }
 
     fn answer(&mut self, now: Moment, verdict: Verdict) {
@@ -92,7 +91,7 @@ impl Machine for Session {
 /// What a connection has around it.
 pub(super) struct Surroundings<D> {
     pub desk: Arc<D>,
-    pub acceptor: TlsAcceptor,
+    pub tls: Arc<tls::Server>,
     pub limits: Arc<Limits>,
     pub place: Place,
     pub peer: SocketAddr,
@@ -339,7 +338,9 @@ impl<M: Machine, D: Decide> Driver<M, D> {
         let (signs_in, draft) = match &question {
             Question::SignIn { .. } => (true, None),
             Question::Message { .. } => (false, self.draft.take()),
-            Question::Sender { .. } | Question::Recipient { .. } => (false, None),
+            Question::Keys(_) | Question::Sender { .. } | Question::Recipient { .. } => {
+                (false, None)
+            }
         };
         let about = About {
             peer: self.around.peer,
@@ -387,17 +388,17 @@ impl<M: Machine, D: Decide> Driver<M, D> {
         around.place.advance(&around.limits, Phase::Handshake);
         let stream = handshake(
             tcp,
-            &around.acceptor,
+            around.tls.acceptor(),
             &around.place,
             around.limits.handshake,
         )
         .await
         .map_err(Hangup::Handshake)?;
         around.place.advance(&around.limits, Phase::Unproven);
-        let facts = tls::facts(stream.get_ref().1).ok_or(Hangup::Stuck)?;
+        let secured = facts(&around.tls, stream.get_ref().1).ok_or(Hangup::Stuck)?;
         self.link = Link::Secure(stream);
         let now = self.now();
-        self.machine.secured(now, facts);
+        self.machine.secured(now, secured);
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! The handshake: its deadline, how it ended, and what it was where it was none.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use rustls::{AlertDescription, Error, PeerIncompatible};
+use rustls::{AlertDescription, Error, PeerIncompatible, ServerConnection};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::desk::Place;
+use crate::{sasl::Bindings, session::Secured, tls};
 
 /// Why there is no secured stream; the word is a metric's label.
 #[derive(Debug)]
@@ -106,6 +107,17 @@ pub(super) async fn handshake(
     let label = ended.as_ref().map_or_else(Failure::label, |_| "ok");
     metrics::counter!("gatepost_handshakes_total", "result" => label).increment(1);
     ended
+}
+
+/// What a session is to know of a finished handshake; `None` before its end.
+pub(super) fn facts(server: &tls::Server, connection: &ServerConnection) -> Option<Secured> {
+    Some(Secured {
+        facts: tls::facts(connection)?,
+        bindings: Arc::new(Bindings {
+            exporter: tls::exporter(connection),
+            server_end_point: server.end_point(connection.server_name()),
+        }),
+    })
 }
 
 /// What the first octets look like, for the log.

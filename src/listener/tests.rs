@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cli::dialogue,
     envelope::{Identity, Moment, TlsFacts},
-    session::{Output, Question, RecipientVerdict, Verdict},
+    session::{Output, Question, RecipientVerdict, Secured, Verdict},
     smtp::{Mailbox, Reply, ReversePath},
     tls,
 };
@@ -100,9 +100,9 @@ impl Machine for Script {
             self.outputs.push_back(Output::Close);
         }
     }
-    fn secured(&mut self, _: Moment, facts: TlsFacts) {
+    fn secured(&mut self, _: Moment, secured: Secured) {
         self.upgrading = false;
-        self.facts = Some(facts);
+        self.facts = Some(secured.facts);
     }
     fn answer(&mut self, _: Moment, verdict: Verdict) {
         assert!(matches!(
@@ -180,7 +180,7 @@ async fn stage(script: Script, limits: Limits) -> Stage {
     let stop = CancellationToken::new();
     let around = Surroundings {
         desk: Arc::new(Kind),
-        acceptor: server.acceptor().clone(),
+        tls: server,
         limits: Arc::new(limits),
         place,
         peer,
@@ -275,7 +275,7 @@ async fn an_idle_session_is_small() {
     let made = tls::dev::certificate(directory.path(), SystemTime::now()).unwrap();
     let around = Surroundings {
         desk: Arc::new(Kind),
-        acceptor: tls::Server::open(&[made.pair]).unwrap().acceptor().clone(),
+        tls: tls::Server::open(&[made.pair]).unwrap(),
         place: house
             .admit(&limits, [192, 0, 2, 1].into(), Phase::Unproven)
             .unwrap(),

@@ -5,14 +5,20 @@
 //!         initial response                                            -> Done | Failed
 //! LOGIN   (no initial response) -> Challenge("Username:") -> name
 //!         name                  -> Challenge("Password:") -> password -> Done | Failed
+//! SCRAM   (no initial response) -> Challenge("")          -> client-first
+//!         client-first          -> Need(name) -> keys     -> Challenge(server-first)
+//!         client-final          -> Done(Proof | Unproved); conclusion() is the server-final
 //! ```
 
-use std::{fmt, mem, str};
+use std::{fmt, mem, str, sync::Arc};
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, RESPONSE_MAX, prepare};
+use super::{
+    Claim, Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, Proof, RESPONSE_MAX, prepare,
+    scram::{self, Bindings, Demand, Ring, SERVER_NONCE_OCTETS, ServerFinal, ServerFirst},
+};
 
 /// What an exchange wants next; all octets are decoded ones.
 #[derive(Debug)]
@@ -20,10 +26,19 @@ use super::{Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, RESPONSE_MAX, prepar
 pub enum Step {
     /// Send this challenge, which may be empty, in a 334.
     Challenge(Vec<u8>),
-    /// These are to be verified.
-    Done(Credentials),
+    /// Look up what this name can prove itself with, and go on with [`Exchange::keys`].
+    Need(Lookup),
+    /// This is to be verified.
+    Done(Claim),
     /// The response was malformed or could not be prepared: a failed sign-in, not a syntax error.
     Failed,
+}
+
+/// Whose keys are needed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lookup {
+    /// Authentication identity, prepared.
+    pub authcid: String,
 }
 
 /// One exchange; each AUTH command gets a fresh one (S17).
@@ -32,7 +47,18 @@ pub struct Exchange(State);
 enum State {
     PlainResponse,
     LoginName,
-    LoginPassword { name: String },
+    LoginPassword {
+        name: String,
+    },
+    ScramFirst {
+        /// -PLUS was chosen.
+        bound: bool,
+        /// What -PLUS would be bound to; `None` where it is not on offer.
+        bindings: Option<Arc<Bindings>>,
+    },
+    ScramKeys(Box<ServerFirst>),
+    ScramFinal(Box<ServerFinal>),
+    Concluding(Vec<u8>),
     Finished,
 }
 
@@ -42,18 +68,33 @@ impl fmt::Debug for Exchange {
             State::PlainResponse => "Exchange(PlainResponse)",
             State::LoginName => "Exchange(LoginName)",
             State::LoginPassword { .. } => "Exchange(LoginPassword)",
+            State::ScramFirst { .. } => "Exchange(ScramFirst)",
+            State::ScramKeys(_) => "Exchange(ScramKeys)",
+            State::ScramFinal(_) => "Exchange(ScramFinal)",
+            State::Concluding(_) => "Exchange(Concluding)",
             State::Finished => "Exchange(Finished)",
         })
     }
 }
 
 impl Exchange {
-    /// Begins; `initial` is the decoded initial response if there was one (`=` gives an empty one).
-    pub fn start(mechanism: Mechanism, initial: Option<&[u8]>) -> (Self, Step) {
+    /// Begins; `initial` is the decoded initial response if there was one (`=` gives an empty one),
+    /// `bindings` what the channel can be bound to where a mechanism that binds is on offer.
+    pub fn start(
+        mechanism: Mechanism,
+        initial: Option<&[u8]>,
+        bindings: Option<&Arc<Bindings>>,
+    ) -> (Self, Step) {
+        let scram = |bound| State::ScramFirst {
+            bound,
+            bindings: bindings.cloned(),
+        };
         let (state, challenge) = match mechanism {
             Mechanism::Plain => (State::PlainResponse, &b""[..]),
             // Programs compare the prompts with exactly these texts.
             Mechanism::Login => (State::LoginName, &b"Username:"[..]),
+            Mechanism::ScramSha256 => (scram(false), &b""[..]),
+            Mechanism::ScramSha256Plus => (scram(true), &b""[..]),
         };
         let mut exchange = Exchange(state);
         let step = match initial {
@@ -85,13 +126,64 @@ impl Exchange {
                     password,
                 }))
             }
-            State::Finished => Step::Failed,
+            State::ScramFirst { bound, bindings } => {
+                let demand = match (bound, &bindings) {
+                    (true, Some(bindings)) => Demand::Bound(bindings),
+                    (true, None) => return Step::Failed,
+                    (false, Some(_)) => Demand::UnboundByChoice,
+                    (false, None) => Demand::Unbound,
+                };
+                match scram::first(response, demand) {
+                    Some(first) => {
+                        let authcid = first.authcid.clone();
+                        self.0 = State::ScramKeys(Box::new(first));
+                        Step::Need(Lookup { authcid })
+                    }
+                    None => Step::Failed,
+                }
+            }
+            State::ScramFinal(server) => match server.check(response) {
+                Some(answer) => {
+                    self.0 = State::Concluding(answer.message);
+                    Step::Done(Claim::Proof(Proof {
+                        authzid: server.authzid,
+                        authcid: server.authcid,
+                        label: answer.label,
+                        keys: answer.keys,
+                    }))
+                }
+                None => Step::Done(Claim::Unproved {
+                    authcid: server.authcid,
+                }),
+            },
+            State::ScramKeys(_) | State::Concluding(_) | State::Finished => Step::Failed,
+        }
+    }
+
+    /// Takes what [`Step::Need`] asked for, with fresh random octets.
+    pub fn keys(&mut self, ring: Ring, random: &[u8; SERVER_NONCE_OCTETS]) -> Step {
+        match mem::replace(&mut self.0, State::Finished) {
+            State::ScramKeys(first) => {
+                let (server, challenge) = first.challenge(ring, random);
+                self.0 = State::ScramFinal(Box::new(server));
+                Step::Challenge(challenge)
+            }
+            _ => Step::Failed,
+        }
+    }
+
+    /// What the client must hear, in a challenge that it answers with an empty response, before it is
+    /// told that it has signed in: 235 carries no data (RFC 4954 §4).
+    pub fn conclusion(&mut self) -> Option<Vec<u8>> {
+        match mem::replace(&mut self.0, State::Finished) {
+            State::Concluding(message) => Some(message),
+            _ => None,
         }
     }
 }
 
 fn done(credentials: Option<Credentials>) -> Step {
-    credentials.map_or(Step::Failed, Step::Done)
+    credentials.map_or(Step::Failed, |it| Step::Done(Claim::Password(it)))
 }
 
 /// `[authzid] NUL authcid NUL passwd` (RFC 4616 §2).
@@ -138,18 +230,21 @@ mod tests {
     fn shown(step: Step) -> String {
         match step {
             Step::Challenge(text) => format!("?{}", String::from_utf8(text).unwrap()),
-            Step::Done(c) => format!(
+            Step::Need(lookup) => format!("need {}", lookup.authcid),
+            Step::Done(Claim::Password(c)) => format!(
                 "{}/{}/{}",
                 c.authzid.unwrap_or_default(),
                 c.authcid,
                 c.password.expose_secret()
             ),
+            Step::Done(Claim::Proof(proof)) => format!("proof {} {}", proof.authcid, proof.label),
+            Step::Done(Claim::Unproved { authcid }) => format!("unproved {authcid}"),
             Step::Failed => "failed".into(),
         }
     }
 
     fn plain(response: &[u8]) -> String {
-        shown(Exchange::start(Mechanism::Plain, Some(response)).1)
+        shown(Exchange::start(Mechanism::Plain, Some(response), None).1)
     }
 
     /// R4616-2b, R4616-2c, R4954-4l.
@@ -210,7 +305,7 @@ mod tests {
     /// R4954-4f.
     #[test]
     fn plain_without_initial_response_gets_an_empty_challenge() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Plain, None);
+        let (mut exchange, step) = Exchange::start(Mechanism::Plain, None, None);
         assert_eq!(shown(step), "?");
         assert_eq!(shown(exchange.respond(b"\0alice\0pw")), "/alice/pw");
         assert_eq!(shown(exchange.respond(b"\0alice\0pw")), "failed");
@@ -218,7 +313,7 @@ mod tests {
 
     #[test]
     fn login_asks_with_the_prompts_that_programs_compare() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Login, None);
+        let (mut exchange, step) = Exchange::start(Mechanism::Login, None, None);
         assert_eq!(shown(step), "?Username:");
         assert_eq!(shown(exchange.respond(b"alice")), "?Password:");
         assert_eq!(shown(exchange.respond(b"pw")), "/alice/pw");
@@ -227,7 +322,7 @@ mod tests {
 
     #[test]
     fn login_takes_the_name_as_initial_response() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Login, Some(b"alice"));
+        let (mut exchange, step) = Exchange::start(Mechanism::Login, Some(b"alice"), None);
         assert_eq!(shown(step), "?Password:");
         assert_eq!(shown(exchange.respond(b"pw")), "/alice/pw");
     }
@@ -244,8 +339,77 @@ mod tests {
             (b"alice", &[b'p'; 1025]),
             (&[b'n'; 256], b"pw"),
         ] {
-            let (mut exchange, _) = Exchange::start(Mechanism::Login, Some(name));
+            let (mut exchange, _) = Exchange::start(Mechanism::Login, Some(name), None);
             assert_eq!(shown(exchange.respond(password)), "failed");
+        }
+    }
+
+    fn ring(password: &str) -> Ring {
+        let keys = scram::Derivation::new(password.into(), vec![1; 16], 4_096)
+            .run()
+            .keys();
+        Ring {
+            salt: Box::new([1; 16]),
+            iterations: 4_096,
+            keys: vec![scram::LabelledKeys { label: 7, keys }],
+        }
+    }
+
+    /// R5802-5.1f, R4954-4n.
+    #[test]
+    fn scram_proves_both_sides_or_fails() {
+        for (password, step) in [("pencil", "proof user 7"), ("pen", "unproved user")] {
+            let (mut exchange, begun) = Exchange::start(Mechanism::ScramSha256, None, None);
+            assert_eq!(shown(begun), "?");
+            let (mut client, said) = scram::ScramClient::start("user", &[3; 24]).unwrap();
+            assert_eq!(shown(exchange.respond(&said)), "need user");
+            let Step::Challenge(said) = exchange.keys(ring("pencil"), &[9; SERVER_NONCE_OCTETS])
+            else {
+                panic!("no challenge");
+            };
+            let derivation = client.challenged(&said, &password.into()).unwrap();
+            let said = client.derived(&derivation.run());
+            assert_eq!(shown(exchange.respond(&said)), step);
+            let conclusion = exchange.conclusion();
+            assert_eq!(conclusion.is_some(), step.starts_with("proof"));
+            if let Some(message) = conclusion {
+                assert_eq!(client.verified(&message), Ok(()));
+            }
+            assert_eq!(shown(exchange.respond(&said)), "failed");
+            assert!(exchange.conclusion().is_none());
+        }
+    }
+
+    #[test]
+    fn scram_keys_that_nobody_asked_for_end_the_exchange() {
+        let (mut exchange, _) = Exchange::start(Mechanism::Plain, None, None);
+        let step = exchange.keys(ring("pencil"), &[9; SERVER_NONCE_OCTETS]);
+        assert_eq!(shown(step), "failed");
+    }
+
+    /// R5802-6b: with -PLUS on offer, whoever says that it was not is refused.
+    #[test]
+    fn scram_sees_a_downgrade() {
+        let bindings = Arc::new(Bindings {
+            exporter: Some([4; 32]),
+            server_end_point: None,
+        });
+        for (mechanism, bindings, flag, step) in [
+            (Mechanism::ScramSha256, None, "y", "need user"),
+            (Mechanism::ScramSha256, Some(&bindings), "y", "failed"),
+            (Mechanism::ScramSha256, Some(&bindings), "n", "need user"),
+            (
+                Mechanism::ScramSha256Plus,
+                Some(&bindings),
+                "p=tls-exporter",
+                "need user",
+            ),
+            (Mechanism::ScramSha256Plus, Some(&bindings), "n", "failed"),
+            (Mechanism::ScramSha256Plus, None, "p=tls-exporter", "failed"),
+        ] {
+            let response = format!("{flag},,n=user,r=abc");
+            let (_, took) = Exchange::start(mechanism, Some(response.as_bytes()), bindings);
+            assert_eq!(shown(took), step, "{mechanism:?} {flag}");
         }
     }
 
@@ -258,13 +422,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_response_panics(
-            login in any::<bool>(),
+            mechanism in proptest::sample::select(&Mechanism::ALL[..]),
             responses in proptest::collection::vec(
                 proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..40), 0..5),
         ) {
-            let mechanism = Mechanism::ALL[usize::from(login)];
             let mut responses = responses.iter();
-            let (mut exchange, _) = Exchange::start(mechanism, responses.next().map(|r| &r[..]));
+            let initial = responses.next().map(|r| &r[..]);
+            let (mut exchange, _) = Exchange::start(mechanism, initial, None);
             for response in responses {
                 let _ = exchange.respond(response);
             }

@@ -1,22 +1,26 @@
-//! SASL mechanisms as step-by-step exchanges (RFC 4422): PLAIN (RFC 4616) and LOGIN.
+//! SASL mechanisms as step-by-step exchanges (RFC 4422): PLAIN (RFC 4616), LOGIN, and SCRAM-SHA-256
+//! with and without channel binding (RFC 5802, 7677, 9266, 5929).
 //!
-//! Octets go in, a [`Step`] comes out. The room knows no account and verifies nothing: what it
-//! hands on are names and a password, prepared (RFC 4013), that somebody else must check. A
-//! mechanism that is not in [`Mechanism::ALL`] cannot be reached (S15).
+//! Octets go in, a [`Step`] comes out. The room knows no account: what it hands on is a [`Claim`],
+//! with names and passwords prepared (RFC 4013), that somebody else must check. A mechanism that is
+//! not in [`Mechanism::ALL`] cannot be reached (S15).
 
 mod base64;
 mod exchange;
 mod prepare;
-mod scram_client;
+mod scram;
 
 use std::fmt;
 
 use secrecy::SecretString;
 
 pub use base64::{decode_base64, encode_base64};
-pub use exchange::{Exchange, Step};
+pub use exchange::{Exchange, Lookup, Step};
 pub use prepare::prepare;
-pub use scram_client::{Derivation, DerivedKey, NONCE_OCTETS, ScramClient, ScramFault};
+pub use scram::{
+    Bindings, Derivation, DerivedKey, LabelledKeys, NONCE_OCTETS, Ring, SERVER_NONCE_OCTETS,
+    ScramClient, ScramFault, ScramKeys,
+};
 
 /// Decoded octets of one response at most (S15; RFC 4954 §4 asks for as much).
 pub const RESPONSE_MAX: usize = 12_288;
@@ -45,9 +49,51 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What a client made of its exchange; to be checked before it is believed.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// It gave a password.
+    Password(Credentials),
+    /// It proved that it knows a password, as far as the keys were still good.
+    Proof(Proof),
+    /// It proved nothing: a failed guess at this name.
+    Unproved {
+        /// Login name.
+        authcid: String,
+    },
+}
+
+impl Claim {
+    /// Login name.
+    pub fn authcid(&self) -> &str {
+        match self {
+            Claim::Password(credentials) => &credentials.authcid,
+            Claim::Proof(proof) => &proof.authcid,
+            Claim::Unproved { authcid } => authcid,
+        }
+    }
+}
+
+/// A proof that fits keys of the [`Ring`] that was given for the name.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// Whom the client wants to act as; `None` where that follows from `authcid`.
+    pub authzid: Option<String>,
+    /// Login name.
+    pub authcid: String,
+    /// What the keys were labelled with.
+    pub label: i64,
+    /// The keys: they may have been taken away meanwhile.
+    pub keys: ScramKeys,
+}
+
 /// Mechanisms that can be offered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mechanism {
+    /// RFC 7677, bound to the channel.
+    ScramSha256Plus,
+    /// RFC 7677.
+    ScramSha256,
     /// RFC 4616.
     Plain,
     /// The old two-prompt exchange, never standardized; some programs know nothing else.
@@ -56,7 +102,12 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All of them, in the order in which EHLO lists them.
-    pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+    pub const ALL: [Mechanism; 4] = [
+        Mechanism::ScramSha256Plus,
+        Mechanism::ScramSha256,
+        Mechanism::Plain,
+        Mechanism::Login,
+    ];
 
     /// Reads a mechanism's name, in any case (RFC 4954 §8).
     pub fn parse(name: &str) -> Option<Self> {
@@ -68,9 +119,16 @@ impl Mechanism {
     /// The name that EHLO shows.
     pub fn name(self) -> &'static str {
         match self {
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
         }
+    }
+
+    /// Whether it needs a channel that can be bound to.
+    pub fn is_bound(self) -> bool {
+        self == Mechanism::ScramSha256Plus
     }
 }
 
@@ -85,6 +143,9 @@ mod tests {
             ("PLAIN", Some(Mechanism::Plain)),
             ("plain", Some(Mechanism::Plain)),
             ("LoGiN", Some(Mechanism::Login)),
+            ("scram-sha-256-plus", Some(Mechanism::ScramSha256Plus)),
+            ("SCRAM-SHA-256", Some(Mechanism::ScramSha256)),
+            ("SCRAM-SHA-1", None),
             ("CRAM-MD5", None),
             ("PLAIN ", None),
             ("", None),

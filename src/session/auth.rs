@@ -1,12 +1,14 @@
 //! AUTH (RFC 4954): from the command to the question whether the credentials are good.
 
+use std::sync::Arc;
+
 use crate::{
-    envelope::Moment,
+    envelope::{Identity, Moment},
     sasl::{self, Exchange, Mechanism, Step},
     smtp::Reply,
 };
 
-use super::{Asking, Phase, Question, Session, SignInVerdict, replies};
+use super::{Asking, Channel, KeysVerdict, Phase, Question, Session, SignInVerdict, replies};
 
 /// An exchange under way. A fresh one for each AUTH (S17).
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(super) struct SignIn {
     mechanism: Mechanism,
     exchange: Exchange,
     pub(super) began: Moment,
+    /// Who has signed in, once the client has heard the other side's proof too.
+    granted: Option<Identity>,
 }
 
 impl Session {
@@ -32,7 +36,13 @@ impl Session {
         let Some(name) = name.filter(|_| surplus.is_none()) else {
             return self.refuse(replies::auth_usage());
         };
-        let Some(mechanism) = Mechanism::parse(name) else {
+        let Channel::Secure(secured) = &self.channel else {
+            return self.refuse(replies::start_tls_first());
+        };
+        let offered: Vec<_> = self.options.offered(secured).collect();
+        let can_bind = offered.iter().any(|mechanism| mechanism.is_bound());
+        let bindings = can_bind.then(|| Arc::clone(&secured.bindings));
+        let Some(mechanism) = Mechanism::parse(name).filter(|it| offered.contains(it)) else {
             return self.refuse(replies::unknown_mechanism());
         };
         let decoded = match initial {
@@ -45,13 +55,14 @@ impl Session {
             },
         };
         let began = self.clocks.touched;
-        let (exchange, step) = Exchange::start(mechanism, decoded.as_deref());
+        let (exchange, step) = Exchange::start(mechanism, decoded.as_deref(), bindings.as_ref());
         wipe(decoded);
         self.take_step(
             SignIn {
                 mechanism,
                 exchange,
                 began,
+                granted: None,
             },
             step,
         );
@@ -69,6 +80,9 @@ impl Session {
             return self.sign_in_failed(replies::not_base64());
         };
         let mut sign_in = *sign_in;
+        if let Some(identity) = sign_in.granted.take() {
+            return self.concluded(identity, &response);
+        }
         let step = sign_in.exchange.respond(&response);
         wipe(Some(response));
         self.take_step(sign_in, step);
@@ -80,14 +94,14 @@ impl Session {
                 self.phase = Phase::SignIn(Box::new(sign_in));
                 self.send(Reply::bare(334, sasl::encode_base64(&challenge)));
             }
-            Step::Done(credentials) => {
+            Step::Need(lookup) => {
+                self.ask(Asking::Keys(Box::new(sign_in)), Question::Keys(lookup));
+            }
+            Step::Done(claim) => {
                 let mechanism = sign_in.mechanism;
                 self.ask(
-                    Asking::SignIn,
-                    Question::SignIn {
-                        mechanism,
-                        credentials,
-                    },
+                    Asking::SignIn(Box::new(sign_in)),
+                    Question::SignIn { mechanism, claim },
                 );
             }
             Step::Failed => self.sign_in_failed(replies::sign_in_refused()),
@@ -99,17 +113,47 @@ impl Session {
         self.refuse(reply);
     }
 
-    pub(super) fn signed_in(&mut self, verdict: SignInVerdict) {
+    pub(super) fn keys_given(&mut self, mut sign_in: SignIn, verdict: KeysVerdict) {
         match verdict {
-            SignInVerdict::Granted(identity) => {
-                self.identity = Some(identity);
-                self.counters.sign_in_failures = 0;
-                self.send(replies::signed_in());
+            KeysVerdict::Given { ring, random } => {
+                let step = sign_in.exchange.keys(ring, &random);
+                self.take_step(sign_in, step);
             }
+            KeysVerdict::Unavailable => self.send(replies::sign_in_unavailable()),
+        }
+    }
+
+    pub(super) fn signed_in(&mut self, mut sign_in: SignIn, verdict: SignInVerdict) {
+        match verdict {
+            SignInVerdict::Granted(identity) => match sign_in.exchange.conclusion() {
+                Some(proof) => {
+                    sign_in.granted = Some(identity);
+                    self.take_step(sign_in, Step::Challenge(proof));
+                }
+                None => self.admit(identity),
+            },
             SignInVerdict::Refused => self.sign_in_failed(replies::sign_in_refused()),
             SignInVerdict::Throttled => self.sign_in_failed(replies::sign_in_throttled()),
             SignInVerdict::Unavailable => self.send(replies::sign_in_unavailable()),
         }
+    }
+}
+
+impl Session {
+    /// The client has heard our proof. It has nothing more to say, and if it thinks otherwise the
+    /// two sides do not speak of the same exchange.
+    fn concluded(&mut self, identity: Identity, response: &[u8]) {
+        if response.is_empty() {
+            self.admit(identity);
+        } else {
+            self.sign_in_failed(replies::sign_in_refused());
+        }
+    }
+
+    fn admit(&mut self, identity: Identity) {
+        self.identity = Some(identity);
+        self.counters.sign_in_failures = 0;
+        self.send(replies::signed_in());
     }
 }
 

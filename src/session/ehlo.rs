@@ -59,8 +59,9 @@ fn keywords(channel: &Channel, options: &Options) -> Vec<Cow<'static, str>> {
     let mut list = Vec::from(common);
     match channel {
         Channel::Plain => list.push("STARTTLS".into()),
-        Channel::Secure(_) => {
-            let names: Vec<&str> = sasl::Mechanism::ALL.iter().map(|m| m.name()).collect();
+        Channel::Secure(secured) => {
+            let offered = options.offered(secured);
+            let names: Vec<&str> = offered.map(sasl::Mechanism::name).collect();
             let (mails, recipients) = (options.messages, options.recipients);
             list.push("SMTPUTF8".into());
             list.push("CHUNKING".into());

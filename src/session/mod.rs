@@ -38,10 +38,11 @@ use std::{
     sync::Arc,
 };
 
-pub use options::{Channel, Options};
+pub use options::{Channel, Options, Secured};
 pub use replies::{stopping, too_many_connections};
 pub use verdict::{
-    MessageVerdict, Output, Question, RecipientVerdict, SenderVerdict, SignInVerdict, Verdict,
+    KeysVerdict, MessageVerdict, Output, Question, RecipientVerdict, SenderVerdict, SignInVerdict,
+    Verdict,
 };
 
 use crate::{
@@ -104,7 +105,8 @@ enum Phase {
 /// What an open question is about, and what to go on with.
 #[derive(Debug)]
 enum Asking {
-    SignIn,
+    Keys(Box<auth::SignIn>),
+    SignIn(Box<auth::SignIn>),
     Sender(Box<Transaction>),
     Recipient(Box<Transaction>, Recipient),
     Message,
@@ -292,7 +294,10 @@ impl Session {
             return self.close();
         };
         match (*asking, verdict) {
-            (Asking::SignIn, Verdict::SignIn(verdict)) => self.signed_in(verdict),
+            (Asking::Keys(sign_in), Verdict::Keys(verdict)) => self.keys_given(*sign_in, verdict),
+            (Asking::SignIn(sign_in), Verdict::SignIn(verdict)) => {
+                self.signed_in(*sign_in, verdict);
+            }
             (Asking::Sender(transaction), Verdict::Sender(verdict)) => {
                 self.sender_decided(transaction, verdict);
             }
@@ -322,7 +327,7 @@ impl Session {
     pub fn tls(&self) -> Option<&TlsFacts> {
         match &self.channel {
             Channel::Plain => None,
-            Channel::Secure(facts) => Some(facts),
+            Channel::Secure(secured) => Some(&secured.facts),
         }
     }
 

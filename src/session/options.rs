@@ -1,9 +1,10 @@
 //! How a session is set up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     envelope::TlsFacts,
+    sasl::{Bindings, Mechanism},
     smtp::{Domain, Mailbox, Tolerance},
 };
 
@@ -13,7 +14,26 @@ pub enum Channel {
     /// Port 587 before STARTTLS.
     Plain,
     /// Port 465 after its handshake, or port 587 after STARTTLS.
-    Secure(TlsFacts),
+    Secure(Secured),
+}
+
+/// A channel after its handshake.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// What is told of it.
+    pub facts: TlsFacts,
+    /// What a sign-in can be bound to.
+    pub bindings: Arc<Bindings>,
+}
+
+impl From<TlsFacts> for Secured {
+    /// A channel that nothing can be bound to.
+    fn from(facts: TlsFacts) -> Self {
+        Secured {
+            facts,
+            bindings: Arc::default(),
+        }
+    }
 }
 
 /// Settings of a session, the same for every connection until a reload.
@@ -31,6 +51,8 @@ pub struct Options {
     pub errors: u32,
     /// Failed sign-ins that are borne; a further AUTH ends the session (RFC 4954 §9: not below 3).
     pub sign_in_failures: u32,
+    /// Mechanisms on offer, as far as the channel bears them; PLAIN always is (RFC 4954 §4).
+    pub mechanisms: Vec<Mechanism>,
     /// What is done with a bare LF and with long lines in content.
     pub tolerance: Tolerance,
     /// Where mail for `<Postmaster>` goes (RFC 5321 §4.5.1).
@@ -54,4 +76,19 @@ pub struct Options {
     pub sign_in: Duration,
     /// A whole session, but for content under way.
     pub session: Duration,
+}
+
+impl Options {
+    /// The mechanisms that EHLO lists on such a channel, in order.
+    pub(super) fn offered<'a>(
+        &'a self,
+        secured: &'a Secured,
+    ) -> impl Iterator<Item = Mechanism> + 'a {
+        // On TLS 1.2 there is no exporter that both ends agree upon, so nothing is bound at all
+        // (RFC 9266 §3, RFC 7677 §4).
+        let can_bind = secured.bindings.exporter.is_some();
+        Mechanism::ALL
+            .into_iter()
+            .filter(move |it| self.mechanisms.contains(it) && (can_bind || !it.is_bound()))
+    }
 }

@@ -1,8 +1,8 @@
 //! STARTTLS (RFC 3207).
 
-use crate::envelope::{Moment, TlsFacts};
+use crate::envelope::Moment;
 
-use super::{Channel, Clocks, Output, Phase, Session, replies};
+use super::{Channel, Clocks, Output, Phase, Secured, Session, replies};
 
 impl Session {
     pub(super) fn starttls(&mut self, argument: &str) {
@@ -32,11 +32,11 @@ impl Session {
 
     /// The handshake is done. Everything learnt before it is forgotten (RFC 3207 §4.2), but for
     /// what protects us: the counters.
-    pub fn secured(&mut self, now: Moment, facts: TlsFacts) {
+    pub fn secured(&mut self, now: Moment, secured: Secured) {
         if !matches!(self.phase, Phase::Upgrading) {
             return self.close();
         }
-        self.channel = Channel::Secure(facts);
+        self.channel = Channel::Secure(secured);
         self.hello = None;
         self.reader.clear();
         self.phase = Phase::Ready;

@@ -32,12 +32,14 @@ pub enum Output {
 /// What only the outside can decide.
 #[derive(Debug)]
 pub enum Question {
-    /// Are these somebody's credentials?
+    /// What can this name prove itself with? A name that has nothing gets an answer like any other.
+    Keys(sasl::Lookup),
+    /// Is this claim true?
     SignIn {
-        /// How they came.
+        /// How it came.
         mechanism: sasl::Mechanism,
-        /// Names and password.
-        credentials: sasl::Credentials,
+        /// Names, and a password or a proof.
+        claim: sasl::Claim,
     },
     /// May the account send as `sender` (always yes for `<>`), and is there room?
     Sender {
@@ -75,6 +77,8 @@ pub enum Question {
 #[derive(Debug)]
 #[must_use]
 pub enum Verdict {
+    /// To [`Question::Keys`].
+    Keys(KeysVerdict),
     /// To [`Question::SignIn`].
     SignIn(SignInVerdict),
     /// To [`Question::Sender`].
@@ -83,6 +87,21 @@ pub enum Verdict {
     Recipient(RecipientVerdict),
     /// To [`Question::Message`].
     Message(MessageVerdict),
+}
+
+/// What a name can prove itself with.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum KeysVerdict {
+    /// These keys, or ones that nobody has (S26).
+    Given {
+        /// The keys.
+        ring: sasl::Ring,
+        /// Fresh random octets.
+        random: [u8; sasl::SERVER_NONCE_OCTETS],
+    },
+    /// The store cannot say now.
+    Unavailable,
 }
 
 /// Whether somebody signed in.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, credentials::ScramCredential};
 use crate::{
     envelope::{AccountId, AccountProtection, AccountTls, Level},
     policy::{sending::AddressPattern, throttle::Network},
@@ -57,6 +57,8 @@ pub struct NewAccount<'a> {
     pub name: &'a str,
     /// PHC string.
     pub password_hash: &'a SecretString,
+    /// What proves the password, where that is wanted.
+    pub scram: Option<&'a ScramCredential>,
     /// Own address; the account may send as it from the start.
     pub address: &'a Mailbox,
 }
@@ -70,6 +72,8 @@ pub struct StoredAccount {
     pub name: String,
     /// PHC string; wrapped because a leaked hash can be guessed at.
     pub password_hash: SecretString,
+    /// What proves its passwords, where something does.
+    pub scram: Option<ScramCredential>,
     /// Whether it may sign in and receive mail.
     pub enabled: bool,
     /// Own address.
@@ -94,6 +98,10 @@ type Row = (
     i64,
     Option<String>,
     Option<String>,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
 );
 
 impl Store {
@@ -164,12 +172,14 @@ impl Store {
         account: NewAccount<'_>,
         now: SystemTime,
     ) -> Result<AccountId, AccountError> {
+        let scram = ScramCredential::columns(account.scram);
         let mut change = self.change().await?;
         let (id,): (i64,) = sqlx::query_as(
             r#"
             INSERT INTO accounts
-                   (name, password_hash, address, created_at, password_changed_at)
-            VALUES ($1, $2, $3, $4, $4)
+                   (name, password_hash, address, created_at, password_changed_at,
+                    scram_salt, scram_iterations, scram_stored_key, scram_server_key)
+            VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)
             RETURNING account_id
             "#,
         )
@@ -177,6 +187,10 @@ impl Store {
         .bind(account.password_hash.expose_secret())
         .bind(account.address.to_string())
         .bind(seconds(now))
+        .bind(scram.salt)
+        .bind(scram.iterations)
+        .bind(scram.stored)
+        .bind(scram.server)
         .fetch_one(&mut *change)
         .await
         .map_err(|error| taken(error, &format!("account {}", account.name)))?;
@@ -195,7 +209,8 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at, level, tls
+                   password_changed_at, level, tls, scram_salt, scram_iterations,
+                   scram_stored_key, scram_server_key
               FROM accounts
              ORDER BY name
             "#,
@@ -219,7 +234,8 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at, level, tls
+                   password_changed_at, level, tls, scram_salt, scram_iterations,
+                   scram_stored_key, scram_server_key
               FROM accounts
              WHERE name = $1
             "#,
@@ -245,7 +261,8 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
-                   password_changed_at, level, tls
+                   password_changed_at, level, tls, scram_salt, scram_iterations,
+                   scram_stored_key, scram_server_key
               FROM accounts
              WHERE account_id = $1
             "#,
@@ -257,31 +274,6 @@ impl Store {
             Some(row) => Ok(Some(whole(&mut reader, row).await?)),
             None => Ok(None),
         }
-    }
-
-    /// Sets an account's password.
-    ///
-    /// # Errors
-    /// [`AccountError::NotFound`].
-    pub async fn set_password(
-        &self,
-        name: &str,
-        hash: &SecretString,
-        now: SystemTime,
-    ) -> Result<(), AccountError> {
-        let done = sqlx::query(
-            r#"
-            UPDATE accounts
-               SET password_hash = $2, password_changed_at = $3
-             WHERE name = $1
-            "#,
-        )
-        .bind(name)
-        .bind(hash.expose_secret())
-        .bind(seconds(now))
-        .execute(self.writer())
-        .await?;
-        touched_one(done.rows_affected(), || format!("account {name}"))
     }
 
     /// Replaces the hash of an unchanged password by one with other parameters.
@@ -523,8 +515,21 @@ impl Store {
 }
 
 async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount, AccountError> {
-    let (id, name, password_hash, enabled, address, created_at, password_changed_at, level, tls) =
-        row;
+    let (
+        id,
+        name,
+        password_hash,
+        enabled,
+        address,
+        created_at,
+        password_changed_at,
+        level,
+        tls,
+        salt,
+        iterations,
+        stored,
+        server,
+    ) = row;
     let rows: Vec<(String, String)> = sqlx::query_as(
         r#"
         SELECT kind, address
@@ -547,6 +552,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         id: AccountId(id),
         name,
         password_hash: password_hash.into(),
+        scram: ScramCredential::read(salt, iterations, stored, server),
         enabled: enabled != 0,
         address: mailbox(&address)?,
         patterns,
@@ -616,7 +622,7 @@ fn kind(pattern: &AddressPattern) -> &'static str {
     }
 }
 
-fn touched_one(rows: u64, what: impl FnOnce() -> String) -> Result<(), AccountError> {
+pub(super) fn touched_one(rows: u64, what: impl FnOnce() -> String) -> Result<(), AccountError> {
     match rows {
         0 => Err(AccountError::NotFound(what())),
         _ => Ok(()),

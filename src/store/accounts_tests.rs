@@ -33,6 +33,7 @@ async fn add(store: &Store, name: &str) -> Result<AccountId, AccountError> {
     let account = NewAccount {
         name,
         password_hash: &"$hash".into(),
+        scram: None,
         address: &Mailbox::parse(name).unwrap(),
     };
     store.add_account(account, NOW).await
@@ -130,7 +131,9 @@ async fn changes_to_what_does_not_exist_are_errors() {
     let pattern = exact("x@example.org");
     for result in [
         f.store.set_enabled("nobody", false).await,
-        f.store.set_password("nobody", &"$new".into(), NOW).await,
+        f.store
+            .set_password("nobody", &"$new".into(), None, NOW)
+            .await,
         f.store.remove_account("nobody").await,
         f.store.add_address("nobody", &pattern).await,
         f.store.remove_address("nobody", &pattern).await,

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (
         1,
         "accounts",
@@ -45,6 +45,11 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
         7,
         "tls_reports",
         include_str!("../../migrations/sqlite/0007_tls_reports.sql"),
+    ),
+    (
+        8,
+        "scram",
+        include_str!("../../migrations/sqlite/0008_scram.sql"),
     ),
 ];
 

@@ -28,6 +28,34 @@ const OIDS_BROKEN_HASH: &[&[u8]] = &[
     &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
     &[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x03],
 ];
+/// RSA (PKCS #1) and ECDSA with SHA-2. Ed25519 hashes in its own way, and RSA-PSS says its hash
+/// elsewhere.
+const OIDS_SIGNATURE: &[(&[u8], SignatureHash)] = &[
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
+        SignatureHash::Sha256,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c],
+        SignatureHash::Sha384,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d],
+        SignatureHash::Sha512,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
+        SignatureHash::Sha256,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+        SignatureHash::Sha384,
+    ),
+    (
+        &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04],
+        SignatureHash::Sha512,
+    ),
+];
 
 /// The facts of one certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +76,19 @@ pub struct Certificate {
     pub rsa_bits: Option<usize>,
     /// Signed with SHA-1 or older.
     pub broken_hash: bool,
+    /// The one hash of its signature, where there is one.
+    pub signature_hash: Option<SignatureHash>,
+}
+
+/// The hash within a signature.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SignatureHash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
 }
 
 impl Certificate {
@@ -56,7 +97,12 @@ impl Certificate {
         let mut outer = Der(Der(der).expect(SEQUENCE)?);
         let mut tbs = Der(outer.expect(SEQUENCE)?);
         let mut signature = Der(outer.expect(SEQUENCE)?);
-        let broken_hash = OIDS_BROKEN_HASH.contains(&signature.expect(OID)?);
+        let algorithm = signature.expect(OID)?;
+        let broken_hash = OIDS_BROKEN_HASH.contains(&algorithm);
+        let signature_hash = OIDS_SIGNATURE
+            .iter()
+            .find(|(oid, _)| *oid == algorithm)
+            .map(|(_, hash)| *hash);
 
         // The field counts from 0 and may be left out (RFC 5280 §4.1.2.1).
         let version = match tbs.optional(CONTEXT_0) {
@@ -104,6 +150,7 @@ impl Certificate {
             is_authority,
             rsa_bits,
             broken_hash,
+            signature_hash,
         })
     }
 

@@ -29,7 +29,7 @@ pub use fingerprint::{FingerprintError, fingerprint, parse_fingerprint};
 pub use handshake::{HandshakeError, Overheard};
 pub use pairs::PairFiles;
 pub use pem::{Pem, read_pem};
-pub use server::{Server, facts, provider};
+pub use server::{Server, exporter, facts, provider};
 pub use verifier::{CertificateFault, Whose};
 
 use std::time::SystemTime;

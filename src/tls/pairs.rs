@@ -9,8 +9,9 @@ use rustls::{
     server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::{Certificate, TlsError, provider, read_pem};
+use super::{Certificate, TlsError, certificate::SignatureHash, provider, read_pem};
 
 /// Where a pair lies.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +28,8 @@ pub(super) struct Pair {
     pub files: PairFiles,
     pub certificate: Certificate,
     key: Arc<CertifiedKey>,
+    /// The leaf's hash as RFC 5929 §4.1 asks.
+    end_point: Option<Box<[u8]>>,
     stamp: Stamp,
 }
 
@@ -63,6 +66,11 @@ impl Pair {
                 reason,
             });
         }
+        let end_point = certificate.signature_hash.map(|hash| match hash {
+            SignatureHash::Sha256 => Sha256::digest(leaf).as_slice().into(),
+            SignatureHash::Sha384 => Sha384::digest(leaf).as_slice().into(),
+            SignatureHash::Sha512 => Sha512::digest(leaf).as_slice().into(),
+        });
         let key = read_pem(&files.key)?
             .key
             .ok_or_else(|| TlsError::NoKey(files.key.clone()))?;
@@ -76,6 +84,7 @@ impl Pair {
             files: files.clone(),
             certificate,
             key: Arc::new(key),
+            end_point,
             stamp,
         })
     }
@@ -113,21 +122,24 @@ impl Pairs {
 
     /// The first pair that fits the name, else the default: an unknown name is no error, so nothing
     /// tells which names exist.
-    fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+    fn choose<T>(&self, name: Option<&str>, of: impl FnOnce(&Pair) -> T) -> Option<T> {
         let pairs = self.0.load();
         let fitting = match name.and_then(|name| ServerName::try_from(name).ok()) {
             Some(name) if pairs.len() > 1 => pairs.iter().find(|pair| pair.fits(&name)),
             Some(_) | None => None,
         };
-        fitting
-            .or_else(|| pairs.first())
-            .map(|pair| Arc::clone(&pair.key))
+        fitting.or_else(|| pairs.first()).map(of)
+    }
+
+    /// The hash of the certificate that is shown for this name, made as RFC 5929 §4.1 asks.
+    pub fn end_point(&self, name: Option<&str>) -> Option<Box<[u8]>> {
+        self.choose(name, |pair| pair.end_point.clone())?
     }
 }
 
 impl ResolvesServerCert for Pairs {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
+        self.choose(hello.server_name(), |pair| Arc::clone(&pair.key))
     }
 }
 

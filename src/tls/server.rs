@@ -48,6 +48,13 @@ impl Server {
         &self.acceptor
     }
 
+    /// What `tls-server-end-point` is of a connection that asked for this name (RFC 5929 §4.1): the
+    /// hash of the certificate that it was shown. `None` where the certificate's signature has no
+    /// hash that both ends would choose.
+    pub fn end_point(&self, server_name: Option<&str>) -> Option<Box<[u8]>> {
+        self.pairs.end_point(server_name)
+    }
+
     /// The certificates in service, the default first.
     pub fn certificates(&self) -> Vec<Certificate> {
         let pairs = self.pairs.current();
@@ -173,6 +180,18 @@ pub fn facts(connection: &ServerConnection) -> Option<TlsFacts> {
         server_name: connection.server_name().map(Box::from),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
     })
+}
+
+/// Keying material of this connection alone (RFC 9266 §2); on TLS 1.3 only, for on TLS 1.2 the two
+/// ends may not mean the same by it (RFC 9266 §3).
+pub fn exporter(connection: &ServerConnection) -> Option<[u8; 32]> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    let label = b"EXPORTER-Channel-Binding";
+    connection
+        .export_keying_material([0; 32], label, Some(b""))
+        .ok()
 }
 
 /// A version that we speak.

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use gatepost::{
     envelope::{AccountId, Identity, Moment, QueueId, TlsFacts, TlsVersion},
+    sasl::{Ring, SERVER_NONCE_OCTETS},
     session::{
-        Channel, MessageVerdict, Output, Question, RecipientVerdict, SenderVerdict, Session,
-        SignInVerdict, Verdict,
+        Channel, KeysVerdict, MessageVerdict, Output, Question, RecipientVerdict, SenderVerdict,
+        Session, SignInVerdict, Verdict,
     },
 };
 use proptest::prelude::*;
@@ -33,6 +34,14 @@ fn drain(session: &mut Session, now: Moment, seen: &mut Seen) {
             Output::Close => seen.closed = true,
             Output::Ask(question) => {
                 let verdict = match question {
+                    Question::Keys(_) => Verdict::Keys(KeysVerdict::Given {
+                        ring: Ring {
+                            salt: Box::new([7; 16]),
+                            iterations: 4_096,
+                            keys: Vec::new(),
+                        },
+                        random: [9; SERVER_NONCE_OCTETS],
+                    }),
                     Question::SignIn { .. } => Verdict::SignIn(SignInVerdict::Granted(Identity {
                         account: AccountId(1),
                         name: "alice".into(),
@@ -61,7 +70,7 @@ fn play(input: &[u8], sizes: &[usize]) -> Seen {
     };
     let now = Moment(Duration::from_secs(5));
     let options = Arc::new(bare::options());
-    let mut session = Session::new(Channel::Secure(facts), options, now);
+    let mut session = Session::new(Channel::Secure(facts.into()), options, now);
     let mut seen = Seen::default();
     drain(&mut session, now, &mut seen);
     let (mut at, mut turn) = (0, 0);

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use gatepost::{
     client::{self, Client, Credentials, Fate, Message, Options, Output as Said, Recipient},
     envelope::{AccountId, BodyType, Identity, Moment, QueueId, TlsFacts, TlsVersion},
+    sasl::Claim,
     session::{
         self, MessageVerdict, Output, Question, RecipientVerdict, SenderVerdict, Session,
         SignInVerdict, Verdict,
@@ -57,7 +58,7 @@ impl Pair {
         let now = Moment(Duration::from_secs(50));
         let channel = match begins {
             client::Channel::Plain => session::Channel::Plain,
-            _ => session::Channel::Secure(facts()),
+            _ => session::Channel::Secure(facts().into()),
         };
         Pair {
             client: Client::new(begins, Arc::new(options), [7; 24], now),
@@ -122,7 +123,7 @@ impl Pair {
                 Said::SendSecret(octets) => self.to_session.extend_from_slice(&octets),
                 Said::StartTls => {
                     assert!(self.to_client.is_empty());
-                    self.session.secured(self.now, facts());
+                    self.session.secured(self.now, facts().into());
                     self.client.secured(self.now, client::Channel::Proved);
                 }
                 Said::Derive(derivation) => self.client.derived(self.now, &derivation.run()),
@@ -163,7 +164,11 @@ impl Pair {
 
     fn decide(&mut self, question: Question) -> Verdict {
         match question {
-            Question::SignIn { credentials, .. } => {
+            Question::Keys(_) => panic!("the client proves its password elsewhere"),
+            Question::SignIn { claim, .. } => {
+                let Claim::Password(credentials) = claim else {
+                    panic!("{claim:?}")
+                };
                 let good = credentials.password.expose_secret() == PASSWORD;
                 Verdict::SignIn(if good {
                     SignInVerdict::Granted(Identity {

@@ -8,9 +8,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use gatepost::{
     envelope::{AccountId, Identity, Moment, QueueId, TlsFacts, TlsVersion},
+    sasl::{Bindings, Claim, Derivation, LabelledKeys, Mechanism, Ring, SERVER_NONCE_OCTETS},
     session::{
-        Channel, MessageVerdict, Options, Output, Question, RecipientVerdict, SenderVerdict,
-        Session, SignInVerdict, Verdict,
+        Channel, KeysVerdict, MessageVerdict, Options, Output, Question, RecipientVerdict, Secured,
+        SenderVerdict, Session, SignInVerdict, Verdict,
     },
     smtp::{Domain, Mailbox, Reply, Tolerance},
 };
@@ -29,6 +30,7 @@ pub fn options() -> Options {
         messages: 1_000,
         errors: 25,
         sign_in_failures: 5,
+        mechanisms: Mechanism::ALL.into(),
         tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").unwrap(),
         greeting: "ESMTP Gatepost ready".into(),
@@ -42,13 +44,20 @@ pub fn options() -> Options {
     }
 }
 
-fn facts() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::V13,
-        suite: "TLS_AES_256_GCM_SHA384",
-        group: Some("X25519MLKEM768"),
-        server_name: None,
-        resumed: false,
+/// A channel that a sign-in can be bound to, to octets that no client knows.
+fn secured() -> Secured {
+    Secured {
+        facts: TlsFacts {
+            version: TlsVersion::V13,
+            suite: "TLS_AES_256_GCM_SHA384",
+            group: Some("X25519MLKEM768"),
+            server_name: None,
+            resumed: false,
+        },
+        bindings: Arc::new(Bindings {
+            exporter: Some([5; 32]),
+            server_end_point: None,
+        }),
     }
 }
 
@@ -70,7 +79,7 @@ struct Player<'a> {
 pub fn play(script: &Script, pieces: usize) -> Result<(), String> {
     let channel = match script.start {
         Start::Plain => Channel::Plain,
-        Start::Tls | Start::Ready => Channel::Secure(facts()),
+        Start::Tls | Start::Ready => Channel::Secure(secured()),
     };
     let now = Moment(Duration::from_secs(1_000));
     let mut player = Player {
@@ -134,7 +143,7 @@ impl<'a> Player<'a> {
                 if !std::mem::take(&mut self.upgrading) {
                     return Err("no 220 to STARTTLS".into());
                 }
-                self.session.secured(self.now, facts());
+                self.session.secured(self.now, secured());
                 self.drain()
             }
             Step::Wait(seconds) => {
@@ -229,7 +238,11 @@ impl<'a> Player<'a> {
 
     fn decide(&mut self, question: Question) -> Result<Verdict, String> {
         let (asked, usual) = match &question {
-            Question::SignIn { credentials, .. } => {
+            Question::Keys(lookup) => (format!("keys {}", lookup.authcid), "keys"),
+            Question::SignIn {
+                claim: Claim::Password(credentials),
+                ..
+            } => {
                 let good = credentials.authcid == "alice@example.org"
                     && credentials.password.expose_secret() == PASSWORD
                     && credentials
@@ -238,6 +251,13 @@ impl<'a> Player<'a> {
                         .is_none_or(|id| id == credentials.authcid);
                 let usual = if good { "grant" } else { "refuse" };
                 (format!("sign-in {}", credentials.authcid), usual)
+            }
+            Question::SignIn { claim, .. } => {
+                let usual = match claim {
+                    Claim::Proof(_) => "grant",
+                    _ => "refuse",
+                };
+                (format!("sign-in {}", claim.authcid()), usual)
             }
             Question::Sender { sender, .. } => {
                 let own = sender.mailbox().is_none_or(|mailbox| {
@@ -279,10 +299,14 @@ impl<'a> Player<'a> {
             }
         };
         Ok(match question {
-            Question::SignIn { credentials, .. } => Verdict::SignIn(match answer {
+            Question::Keys(lookup) => Verdict::Keys(match answer {
+                "keys" => keys(&lookup.authcid),
+                _ => KeysVerdict::Unavailable,
+            }),
+            Question::SignIn { claim, .. } => Verdict::SignIn(match answer {
                 "grant" => SignInVerdict::Granted(Identity {
                     account: AccountId(1),
-                    name: credentials.authcid.into(),
+                    name: claim.authcid().into(),
                 }),
                 "refuse" => SignInVerdict::Refused,
                 "throttle" => SignInVerdict::Throttled,
@@ -314,6 +338,27 @@ impl<'a> Player<'a> {
                 })
             }
         })
+    }
+}
+
+/// Alice's keys, or ones that nobody has; the server's part of the nonce is always the same.
+fn keys(name: &str) -> KeysVerdict {
+    let password = match name {
+        "alice@example.org" => PASSWORD,
+        _ => "nobody's",
+    };
+    let salt = [7; 16];
+    let derived = Derivation::new(password.into(), salt.into(), 4_096).run();
+    KeysVerdict::Given {
+        ring: Ring {
+            salt: salt.into(),
+            iterations: 4_096,
+            keys: vec![LabelledKeys {
+                label: 0,
+                keys: derived.keys(),
+            }],
+        },
+        random: [9; SERVER_NONCE_OCTETS],
     }
 }
 

@@ -33,7 +33,10 @@ fn every_transcript_plays_against_the_bare_session() {
 
 #[test]
 fn every_transcript_plays_against_the_running_server_on_both_ports() {
-    let server = Server::with(Settings::new().with("timeouts", "idle = \"60s\""));
+    let settings = Settings::new()
+        .with("timeouts", "idle = \"60s\"")
+        .with("auth", "scram = true\nscram_iterations = 4096");
+    let server = Server::with(settings);
     let scripts = Script::all();
     let mut games: Vec<(&Script, Port)> = scripts
         .iter()

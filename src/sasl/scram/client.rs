@@ -11,13 +11,15 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{decode_base64, encode_base64, prepare};
+use super::{
+    Derivation, DerivedKey,
+    keys::{hmac, sha256},
+};
+use crate::sasl::{decode_base64, encode_base64, prepare};
 
 /// Random octets that an exchange begins with.
 pub const NONCE_OCTETS: usize = 24;
@@ -59,58 +61,6 @@ pub struct ScramClient {
 impl fmt::Debug for ScramClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScramClient")
-    }
-}
-
-/// The salted password that is to be worked out; off the reactor, for it takes up to seconds.
-#[derive(Clone)]
-pub struct Derivation {
-    password: SecretString,
-    salt: Vec<u8>,
-    iterations: u32,
-}
-
-impl fmt::Debug for Derivation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Derivation")
-            .field("iterations", &self.iterations)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a [`Derivation`] gives.
-#[derive(Clone)]
-pub struct DerivedKey(Zeroizing<[u8; 32]>);
-
-impl fmt::Debug for DerivedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DerivedKey")
-    }
-}
-
-impl Derivation {
-    /// How often the hash is to be taken.
-    pub fn iterations(&self) -> u32 {
-        self.iterations
-    }
-
-    /// `Hi` of RFC 5802 §2.2: PBKDF2 of one block.
-    pub fn run(&self) -> DerivedKey {
-        let keyed = keyed(self.password.expose_secret().as_bytes());
-        let mut mac = keyed.clone();
-        mac.update(&self.salt);
-        mac.update(&1u32.to_be_bytes());
-        let mut block: Zeroizing<[u8; 32]> = Zeroizing::new(mac.finalize().into_bytes().into());
-        let mut key = block.clone();
-        for _ in 1..self.iterations {
-            let mut mac = keyed.clone();
-            mac.update(&*block);
-            *block = mac.finalize().into_bytes().into();
-            for (sum, octet) in key.iter_mut().zip(block.iter()) {
-                *sum ^= octet;
-            }
-        }
-        DerivedKey(key)
     }
 }
 
@@ -170,25 +120,21 @@ impl ScramClient {
             Zeroizing::new(prepare(password.expose_secret()).ok_or(ScramFault::Unpreparable)?);
         self.auth_message.push_str(&format!(",{text},"));
         self.nonce = nonce.to_owned();
-        Ok(Derivation {
-            password: SecretString::from(prepared.as_str()),
-            salt,
-            iterations,
-        })
+        let password = SecretString::from(prepared.as_str());
+        Ok(Derivation::new(password, salt, iterations))
     }
 
     /// Takes the worked-out key; gives the client-final message to be sent.
     pub fn derived(&mut self, key: &DerivedKey) -> Vec<u8> {
-        let client_key = Zeroizing::new(hmac(&*key.0, b"Client Key"));
-        let stored_key: [u8; 32] = Sha256::digest(*client_key).into();
+        let client_key = key.client_key();
+        let stored_key = sha256(&*client_key);
         let without_proof = format!("c={BINDING},r={}", self.nonce);
         self.auth_message.push_str(&without_proof);
         let mut proof = hmac(&stored_key, self.auth_message.as_bytes());
         for (octet, key) in proof.iter_mut().zip(client_key.iter()) {
             *octet ^= key;
         }
-        let server_key = Zeroizing::new(hmac(&*key.0, b"Server Key"));
-        self.server_signature = Some(hmac(&*server_key, self.auth_message.as_bytes()));
+        self.server_signature = Some(hmac(&*key.server_key(), self.auth_message.as_bytes()));
         format!("{without_proof},p={}", encode_base64(&proof)).into_bytes()
     }
 
@@ -209,16 +155,6 @@ impl ScramClient {
             Err(ScramFault::Unproved)
         }
     }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::<Sha256>::new_from_slice(key).expect("invariant: HMAC takes keys of any length")
-}
-
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut mac = keyed(key);
-    mac.update(message);
-    mac.finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -325,10 +261,7 @@ mod tests {
         let derivation = client
             .challenged(SERVER_FIRST.as_bytes(), &"pencil".into())
             .unwrap();
-        let shown = format!(
-            "{client:?} {derivation:?} {:?}",
-            DerivedKey(Zeroizing::new([65; 32]))
-        );
+        let shown = format!("{client:?} {derivation:?} {:?}", DerivedKey::of([65; 32]));
         assert!(
             !shown.contains("pencil") && !shown.contains("65"),
             "{shown}"
@@ -343,7 +276,7 @@ mod tests {
         ) {
             let (mut client, _) = begun("user");
             let _ = client.challenged(first.as_bytes(), &"pencil".into());
-            let _ = client.derived(&DerivedKey(Zeroizing::new([1; 32])));
+            let _ = client.derived(&DerivedKey::of([1; 32]));
             let _ = client.verified(last.as_bytes());
         }
     }

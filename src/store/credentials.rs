@@ -1,0 +1,190 @@
+//! SQL of what accounts sign in with beside the hash of their password, and of our own secrets.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+use super::{
+    Store,
+    accounts::{AccountError, seconds, touched_one},
+};
+use crate::sasl::ScramKeys;
+
+/// What proves an account's passwords (RFC 5802 §3).
+#[derive(Clone, Debug)]
+pub struct ScramCredential {
+    /// Salt of every key of the account.
+    pub salt: Box<[u8]>,
+    /// Iteration count of every key of the account.
+    pub iterations: u32,
+    /// Keys of the password; `None` where it was set while none were wanted.
+    pub keys: Option<ScramKeys>,
+}
+
+impl ScramCredential {
+    /// From the columns; `None` where they hold no salt.
+    pub(super) fn read(
+        salt: Option<Vec<u8>>,
+        iterations: Option<i64>,
+        stored: Option<Vec<u8>>,
+        server: Option<Vec<u8>>,
+    ) -> Option<Self> {
+        let keys = stored.zip(server).and_then(|(stored, server)| {
+            Some(ScramKeys::new(
+                stored.try_into().ok()?,
+                server.try_into().ok()?,
+            ))
+        });
+        Some(ScramCredential {
+            salt: salt?.into(),
+            iterations: u32::try_from(iterations?).ok()?,
+            keys,
+        })
+    }
+
+    pub(super) fn columns(credential: Option<&Self>) -> Columns<'_> {
+        let keys = credential.and_then(|it| it.keys.as_ref());
+        Columns {
+            salt: credential.map(|it| &*it.salt),
+            iterations: credential.map(|it| i64::from(it.iterations)),
+            stored: keys.map(|keys| &keys.stored_key()[..]),
+            server: keys.map(|keys| &keys.server_key()[..]),
+        }
+    }
+}
+
+pub(super) struct Columns<'a> {
+    pub salt: Option<&'a [u8]>,
+    pub iterations: Option<i64>,
+    pub stored: Option<&'a [u8]>,
+    pub server: Option<&'a [u8]>,
+}
+
+impl Store {
+    /// Sets an account's password: its hash and what proves it, or nothing that does, at once.
+    ///
+    /// # Errors
+    /// [`AccountError::NotFound`].
+    pub async fn set_password(
+        &self,
+        name: &str,
+        hash: &SecretString,
+        scram: Option<&ScramCredential>,
+        now: SystemTime,
+    ) -> Result<(), AccountError> {
+        let scram = ScramCredential::columns(scram);
+        let done = sqlx::query(
+            r#"
+            UPDATE accounts
+               SET password_hash = $2,
+                   password_changed_at = $3,
+                   scram_salt = $4,
+                   scram_iterations = $5,
+                   scram_stored_key = $6,
+                   scram_server_key = $7
+             WHERE name = $1
+            "#,
+        )
+        .bind(name)
+        .bind(hash.expose_secret())
+        .bind(seconds(now))
+        .bind(scram.salt)
+        .bind(scram.iterations)
+        .bind(scram.stored)
+        .bind(scram.server)
+        .execute(self.writer())
+        .await?;
+        touched_one(done.rows_affected(), || format!("account {name}"))
+    }
+
+    /// The secret of this name: the one that is there, or else `fresh`, which is kept.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn secret(
+        &self,
+        name: &str,
+        fresh: Zeroizing<[u8; 32]>,
+    ) -> Result<Zeroizing<[u8; 32]>, AccountError> {
+        let mut change = self.change().await?;
+        sqlx::query("INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(&fresh[..])
+            .execute(&mut *change)
+            .await?;
+        let (value,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM secrets WHERE name = $1")
+            .bind(name)
+            .fetch_one(&mut *change)
+            .await?;
+        change.commit().await?;
+        let value = Zeroizing::new(value);
+        let mut secret = Zeroizing::new([0; 32]);
+        // The schema takes no other length.
+        secret.copy_from_slice(&value);
+        Ok(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        smtp::{Domain, Mailbox},
+        store::accounts::NewAccount,
+    };
+
+    #[tokio::test]
+    async fn a_new_password_brings_its_keys_or_takes_the_old_ones_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("test.sqlite"))
+            .await
+            .unwrap();
+        let (now, name) = (SystemTime::now(), "alice@example.org");
+        let domain = Domain::parse("example.org").unwrap();
+        store.add_domain(&domain, now).await.unwrap();
+        let credential = |octet| ScramCredential {
+            salt: Box::new([octet; 16]),
+            iterations: 4_096,
+            keys: Some(ScramKeys::new([octet; 32], [octet + 1; 32])),
+        };
+        let account = NewAccount {
+            name,
+            password_hash: &"$one".into(),
+            scram: Some(&credential(1)),
+            address: &Mailbox::parse(name).unwrap(),
+        };
+        store.add_account(account, now).await.unwrap();
+        let read = async || {
+            let account = store.account_by_name(name).await.unwrap().unwrap();
+            account.scram.map(|it| {
+                let keys = it.keys.unwrap();
+                (it.salt[0], keys.stored_key()[0], keys.server_key()[0])
+            })
+        };
+        assert_eq!(read().await, Some((1, 1, 2)));
+        let next = credential(5);
+        let hash = "$two".into();
+        store
+            .set_password(name, &hash, Some(&next), now)
+            .await
+            .unwrap();
+        assert_eq!(read().await, Some((5, 5, 6)));
+        store.set_password(name, &hash, None, now).await.unwrap();
+        assert_eq!(read().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("test.sqlite"))
+            .await
+            .unwrap();
+        for (name, fresh, kept) in [("a", 1, 1), ("a", 2, 1), ("b", 3, 3)] {
+            let secret = store
+                .secret(name, Zeroizing::new([fresh; 32]))
+                .await
+                .unwrap();
+            assert_eq!(*secret, [kept; 32]);
+        }
+    }
+}
