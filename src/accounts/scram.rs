@@ -39,7 +39,7 @@ impl Accounts {
             }
         };
         let name = name.as_deref().unwrap_or(&lookup.authcid);
-        let nobody = made_up(&secret, name, iterations.unwrap_or(ITERATIONS));
+        let nobody = made_up(secret, name, iterations.unwrap_or(ITERATIONS));
         KeysVerdict::Given {
             ring: known.and_then(|known| own(&known)).unwrap_or(nobody),
             random: random(),

@@ -371,6 +371,9 @@ fn show(account: &StoredAccount) -> Answer {
         lines.push(("level", level_word(account.protection.level).to_owned()));
         lines.push(("REQUIRETLS", account.protection.tls.as_str().to_owned()));
     }
+    if let Some(iterations) = provable(account) {
+        lines.push(("SCRAM", format!("{iterations} iterations")));
+    }
     lines.push(("added", timestamp(account.created_at)));
     lines.push(("password set", timestamp(account.password_changed_at)));
     Answer {
@@ -380,6 +383,12 @@ fn show(account: &StoredAccount) -> Answer {
             .collect(),
         objects: vec![object(account)],
     }
+}
+
+/// The iteration count where the account's password can be proved by SCRAM.
+fn provable(account: &StoredAccount) -> Option<u32> {
+    let scram = account.scram.as_ref()?;
+    scram.keys.as_ref().map(|_| scram.iterations)
 }
 
 fn state(account: &StoredAccount) -> &'static str {
@@ -405,6 +414,7 @@ fn object(account: &StoredAccount) -> Value {
         "sends_as": sends_as(account),
         "level": account.protection.level.map(Level::as_str),
         "requiretls": account.protection.tls.as_str(),
+        "scram_iterations": provable(account),
         "created_at": timestamp(account.created_at),
         "password_changed_at": timestamp(account.password_changed_at),
     })

@@ -22,12 +22,12 @@ use lettre::{
 use crate::server::{ALICE, BOB, PASSWORD, Server, Settings};
 
 /// What a program needs to know, whatever its options are called.
-struct Way<'a> {
+pub struct Way<'a> {
     /// `implicit` or `starttls`.
-    mode: &'static str,
-    port: u16,
-    ca: &'a Path,
-    subject: String,
+    pub mode: &'static str,
+    pub port: u16,
+    pub ca: &'a Path,
+    pub subject: String,
 }
 
 /// Has a program send to bob through both ports; gives the messages as they arrived, one for each
@@ -40,7 +40,11 @@ fn start() -> Server {
     Server::with(Settings::new().with("limits", "message_size = 10000000"))
 }
 
-fn on_both_ports_of(server: &Server, program: &str, send: impl Fn(&Way) -> Command) -> Vec<String> {
+pub fn on_both_ports_of(
+    server: &Server,
+    program: &str,
+    send: impl Fn(&Way) -> Command,
+) -> Vec<String> {
     let ca = server.path("certs/ca.pem");
     [
         ("implicit", server.submissions),
@@ -133,7 +137,7 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 /// The arguments of the scripts under `tests/clients`.
-fn arguments(command: &mut Command, way: &Way) {
+pub fn arguments(command: &mut Command, way: &Way) {
     command
         .args([way.mode, &way.port.to_string()])
         .arg(way.ca)

@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("client", &["smtp", "sasl", "envelope"]),
     ("policy", &["smtp", "envelope", "message"]),
     ("report", &["smtp", "envelope", "message"]),
-    ("store", &["smtp", "envelope", "policy"]),
+    ("store", &["smtp", "sasl", "envelope", "policy"]),
     ("spool", &["smtp", "envelope", "store"]),
     (
         "accounts",

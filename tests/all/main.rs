@@ -27,6 +27,7 @@ mod reports;
 mod rights;
 mod routes;
 mod running;
+mod scram;
 mod server;
 mod session_properties;
 mod tls;

@@ -342,7 +342,7 @@ impl<'a> Player<'a> {
 }
 
 /// Alice's keys, or ones that nobody has; the server's part of the nonce is always the same.
-fn keys(name: &str) -> KeysVerdict {
+pub fn keys(name: &str) -> KeysVerdict {
     let password = match name {
         "alice@example.org" => PASSWORD,
         _ => "nobody's",
