@@ -6,6 +6,10 @@ use std::{fmt, sync::Arc};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AccountId(pub i64);
 
+/// The store's key of an app password.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AppPasswordId(pub i64);
+
 /// The proven authorization identity of a session (RFC 4954 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {

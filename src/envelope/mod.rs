@@ -13,7 +13,7 @@ mod queue_id;
 mod tls_facts;
 mod tlsa;
 
-pub use identity::{AccountId, Identity};
+pub use identity::{AccountId, AppPasswordId, Identity};
 pub use link::{Link, LinkTls, MxProof, Proof};
 pub use moment::Moment;
 pub use outcome::{Outcome, Reporting, Status, Voice};

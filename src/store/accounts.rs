@@ -39,6 +39,9 @@ pub enum AccountError {
     /// An account keeps its own address as long as it lives.
     #[error("{0} is the account's own address")]
     OwnAddress(String),
+    /// Somebody else changed it meanwhile.
+    #[error("{0} was changed meanwhile, try again")]
+    Changed(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +77,8 @@ pub struct StoredAccount {
     pub password_hash: SecretString,
     /// What proves its passwords, where something does.
     pub scram: Option<ScramCredential>,
+    /// Whether its own password is refused.
+    pub app_passwords_only: bool,
     /// Whether it may sign in and receive mail.
     pub enabled: bool,
     /// Own address.
@@ -102,6 +107,7 @@ type Row = (
     Option<i64>,
     Option<Vec<u8>>,
     Option<Vec<u8>>,
+    i64,
 );
 
 impl Store {
@@ -210,7 +216,7 @@ impl Store {
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
                    password_changed_at, level, tls, scram_salt, scram_iterations,
-                   scram_stored_key, scram_server_key
+                   scram_stored_key, scram_server_key, app_passwords_only
               FROM accounts
              ORDER BY name
             "#,
@@ -235,7 +241,7 @@ impl Store {
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
                    password_changed_at, level, tls, scram_salt, scram_iterations,
-                   scram_stored_key, scram_server_key
+                   scram_stored_key, scram_server_key, app_passwords_only
               FROM accounts
              WHERE name = $1
             "#,
@@ -262,7 +268,7 @@ impl Store {
             r#"
             SELECT account_id, name, password_hash, enabled, address, created_at,
                    password_changed_at, level, tls, scram_salt, scram_iterations,
-                   scram_stored_key, scram_server_key
+                   scram_stored_key, scram_server_key, app_passwords_only
               FROM accounts
              WHERE account_id = $1
             "#,
@@ -529,6 +535,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         iterations,
         stored,
         server,
+        app_passwords_only,
     ) = row;
     let rows: Vec<(String, String)> = sqlx::query_as(
         r#"
@@ -553,6 +560,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         name,
         password_hash: password_hash.into(),
         scram: ScramCredential::read(salt, iterations, stored, server),
+        app_passwords_only: app_passwords_only != 0,
         enabled: enabled != 0,
         address: mailbox(&address)?,
         patterns,
@@ -569,7 +577,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
     })
 }
 
-async fn id_and_address(
+pub(super) async fn id_and_address(
     change: &mut SqliteConnection,
     name: &str,
 ) -> Result<(AccountId, Mailbox), AccountError> {

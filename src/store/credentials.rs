@@ -63,6 +63,8 @@ pub(super) struct Columns<'a> {
 impl Store {
     /// Sets an account's password: its hash and what proves it, or nothing that does, at once.
     ///
+    /// The salt of an account with app passwords stays, and keys made with another one are not kept.
+    ///
     /// # Errors
     /// [`AccountError::NotFound`].
     pub async fn set_password(
@@ -78,11 +80,22 @@ impl Store {
             UPDATE accounts
                SET password_hash = $2,
                    password_changed_at = $3,
-                   scram_salt = $4,
-                   scram_iterations = $5,
-                   scram_stored_key = $6,
-                   scram_server_key = $7
-             WHERE name = $1
+                   scram_salt = CASE WHEN is_shared THEN scram_salt ELSE $4 END,
+                   scram_iterations = CASE WHEN is_shared THEN scram_iterations ELSE $5 END,
+                   scram_stored_key = CASE WHEN is_fit THEN $6 END,
+                   scram_server_key = CASE WHEN is_fit THEN $7 END
+              FROM (SELECT account_id AS id,
+                           is_shared,
+                           NOT is_shared OR (scram_salt IS NOT DISTINCT FROM $4
+                                AND scram_iterations IS NOT DISTINCT FROM $5) AS is_fit
+                      FROM (SELECT *,
+                                   EXISTS (SELECT 1
+                                             FROM app_passwords
+                                            WHERE app_passwords.account_id = accounts.account_id)
+                                   AS is_shared
+                              FROM accounts)
+                     WHERE name = $1) AS found
+             WHERE account_id = found.id
             "#,
         )
         .bind(name)

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (
         1,
         "accounts",
@@ -50,6 +50,11 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
         8,
         "scram",
         include_str!("../../migrations/sqlite/0008_scram.sql"),
+    ),
+    (
+        9,
+        "app_passwords",
+        include_str!("../../migrations/sqlite/0009_app_passwords.sql"),
     ),
 ];
 

@@ -23,6 +23,7 @@ use sqlx::{
 };
 
 pub mod accounts;
+pub mod app_passwords;
 pub mod credentials;
 pub mod dkim;
 mod error;
