@@ -79,6 +79,7 @@ fn drain(session: &mut Session, now: Moment, out: &mut Vec<u8>) {
                     Question::SignIn { .. } => Verdict::SignIn(SignInVerdict::Granted(Identity {
                         account: AccountId(1),
                         name: "alice".into(),
+                        app_password: None,
                     })),
                     Question::Sender { .. } => Verdict::Sender(SenderVerdict::Granted),
                     Question::Recipient { .. } => Verdict::Recipient(RecipientVerdict::Granted),

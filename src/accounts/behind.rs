@@ -1,6 +1,7 @@
 //! What follows a good sign-in, done behind its reply and never before it.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
@@ -17,10 +18,16 @@ use super::{
     memory::{KNOWN_FOR, Known},
     password,
 };
-use crate::{envelope::AccountId, policy::throttle::Network, store::Store};
+use crate::{
+    envelope::{AccountId, AppPasswordId},
+    policy::throttle::Network,
+    store::{Store, app_passwords::Uses},
+};
 
 /// Pieces of work that may wait; what finds no room is done after a later sign-in.
 pub(super) const WAITING: usize = 1024;
+/// How often uses of app passwords are written down.
+const WRITE: Duration = Duration::from_secs(5);
 /// How often known places are looked through for old ones.
 const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -29,6 +36,12 @@ pub(super) enum Behind {
     Place {
         id: AccountId,
         place: Network,
+        at: SystemTime,
+    },
+    /// A good sign-in by an app password.
+    Used {
+        id: AppPasswordId,
+        from: Network,
         at: SystemTime,
     },
     /// A hash to be made anew with today's parameters.
@@ -42,6 +55,9 @@ pub(super) enum Behind {
 
 /// Works until the keeper is gone and nothing is left.
 pub(super) async fn run(accounts: Weak<Accounts>, store: Store, mut work: mpsc::Receiver<Behind>) {
+    let mut pending: HashMap<AppPasswordId, Uses> = HashMap::new();
+    let mut write = interval(WRITE);
+    write.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut prune = interval(PRUNE);
     prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,11 +73,17 @@ pub(super) async fn run(accounts: Weak<Accounts>, store: Store, mut work: mpsc::
                         accounts.upgrade_hash(&known, password).await;
                     }
                 }
+                Some(Behind::Used { id, from, at }) => {
+                    let count = pending.get(&id).map_or(0, |uses| uses.count) + 1;
+                    pending.insert(id, Uses { count, at, from });
+                }
                 Some(Behind::Settle(done)) => {
+                    record(&store, &mut pending).await;
                     let _ = done.send(());
                 }
-                None => return,
+                None => return record(&store, &mut pending).await,
             },
+            _ = write.tick() => record(&store, &mut pending).await,
             _ = prune.tick() => {
                 let before = SystemTime::now().checked_sub(KNOWN_FOR);
                 let before = before.unwrap_or(SystemTime::UNIX_EPOCH);
@@ -70,6 +92,16 @@ pub(super) async fn run(accounts: Weak<Accounts>, store: Store, mut work: mpsc::
                 }
             }
         }
+    }
+}
+
+/// Many uses in one transaction: a device may sign in anew for every message.
+async fn record(store: &Store, pending: &mut HashMap<AppPasswordId, Uses>) {
+    if pending.is_empty() {
+        return;
+    }
+    if let Err(error) = store.record_uses(pending.drain()).await {
+        warn!(%error, "cannot note that app passwords were used");
     }
 }
 

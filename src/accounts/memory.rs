@@ -11,9 +11,9 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::Account;
+use super::{Account, app::AppPasswords};
 use crate::{
-    envelope::AccountId,
+    envelope::{AccountId, AppPasswordId},
     policy::throttle::{Network, Recent},
     store::credentials::ScramCredential,
 };
@@ -33,6 +33,9 @@ pub(super) struct Known {
     pub(super) account: Arc<Account>,
     pub(super) hash: SecretString,
     pub(super) scram: Option<ScramCredential>,
+    pub(super) apps: AppPasswords,
+    /// Its own password is refused.
+    pub(super) apps_only: bool,
     pub(super) places: Places,
     /// Set once a better hash is being made.
     pub(super) upgrading: AtomicBool,
@@ -87,7 +90,8 @@ pub(super) struct Memory {
     generation: u64,
     /// By login name; `None` for a name that nobody has, so that asking for it takes the same time.
     names: Recent<Box<str>, Option<Arc<Known>>>,
-    accounts: Recent<AccountId, Arc<Account>>,
+    /// By app password too: some may do less.
+    accounts: Recent<(AccountId, Option<AppPasswordId>), Arc<Account>>,
     mailboxes: Recent<Box<str>, bool>,
 }
 
@@ -123,13 +127,22 @@ impl Memory {
         }
     }
 
-    pub(super) fn account(&self, id: AccountId) -> Option<Arc<Account>> {
-        self.accounts.peek(&id).cloned()
+    pub(super) fn account(
+        &self,
+        id: AccountId,
+        app: Option<AppPasswordId>,
+    ) -> Option<Arc<Account>> {
+        self.accounts.peek(&(id, app)).cloned()
     }
 
-    pub(super) fn keep_account(&mut self, generation: u64, account: &Arc<Account>) {
+    pub(super) fn keep_account(
+        &mut self,
+        generation: u64,
+        app: Option<AppPasswordId>,
+        account: &Arc<Account>,
+    ) {
         if generation == self.generation {
-            self.accounts.insert(account.id, Arc::clone(account));
+            self.accounts.insert((account.id, app), Arc::clone(account));
         }
     }
 

@@ -13,11 +13,16 @@
 //! keys that this room gave, and what is left to see is whether they still are the account's. A name
 //! without keys gets ones that nobody has, with a salt that is always the same.
 //!
+//! An app password is random and long, so a keyed hash knows it again at no cost; it is looked for
+//! before anything is hashed slowly. Its [`Identity`] carries its key, and with that the account is
+//! seen as far as the app password reaches.
+//!
 //! An outcome is remembered under a keyed hash of name, stored hash and password, with a key that
 //! lives as long as the process. What follows a good sign-in (its place noted, an outdated hash made
 //! anew) is done behind the reply by a task of its own. Passwords come prepared (RFC 4013) and are
 //! never logged. The room knows neither mechanisms nor replies.
 
+mod app;
 mod behind;
 mod memory;
 mod name;
@@ -32,7 +37,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -44,8 +49,11 @@ use zeroize::Zeroizing;
 
 use self::{behind::Behind, memory::Memory, outcomes::Outcomes};
 use crate::{
-    envelope::{AccountId, AccountProtection, Moment},
-    policy::{sending::Rights, throttle::Throttle},
+    envelope::{AccountId, AccountProtection, Identity, Moment},
+    policy::{
+        sending::{Destinations, Rights},
+        throttle::Throttle,
+    },
     smtp::Mailbox,
     store::{
         Store,
@@ -53,6 +61,7 @@ use crate::{
     },
 };
 
+pub use app::{MadeAppPassword, make_app_password};
 pub use name::login_name;
 pub use options::Options;
 pub use password::{HashedPassword, PASSWORD_MIN, PasswordError, generate_password, hash_password};
@@ -70,8 +79,12 @@ pub struct Account {
     pub rights: Rights,
     /// Whether it may sign in.
     pub enabled: bool,
+    /// Whom it may send to.
+    pub destinations: Destinations,
     /// What holds for all its mail.
     pub protection: AccountProtection,
+    /// When what it signed in with ends.
+    pub ends_at: Option<SystemTime>,
 }
 
 /// The store did not answer.
@@ -97,6 +110,8 @@ pub struct Accounts {
     workbench: Arc<password::Workbench>,
     /// Makes what stands in for the salt of a name that has none; read when it is first needed.
     secret: OnceCell<Zeroizing<[u8; 32]>>,
+    /// Key of the hashes of app passwords; read when it is first needed.
+    app_secret: OnceCell<Zeroizing<[u8; 32]>>,
     /// Hashes computed for sign-ins since the start.
     hashes: AtomicU64,
     behind: mpsc::Sender<Behind>,
@@ -127,6 +142,7 @@ impl Accounts {
             waiting: AtomicUsize::new(0),
             workbench: Arc::default(),
             secret: OnceCell::new(),
+            app_secret: OnceCell::new(),
             hashes: AtomicU64::new(0),
             behind,
             store: store.clone(),
@@ -169,23 +185,41 @@ impl Accounts {
         }
     }
 
-    /// The account as it stands now; cached until [`Accounts::changed`].
+    /// The account of somebody who signed in, as it stands now and as far as what it signed in with
+    /// reaches; `None` where either is gone. Cached until [`Accounts::changed`].
     ///
     /// # Errors
     /// [`Unavailable`] where the store fails.
-    pub async fn account(&self, id: AccountId) -> Result<Option<Arc<Account>>, Unavailable> {
+    pub async fn account(&self, by: &Identity) -> Result<Option<Arc<Account>>, Unavailable> {
+        let found = self.remembered(by).await?;
+        let lasts = |account: &Arc<Account>| {
+            let end = account.ends_at;
+            end.is_none_or(|end| SystemTime::now() < end)
+        };
+        Ok(found.filter(lasts))
+    }
+
+    async fn remembered(&self, by: &Identity) -> Result<Option<Arc<Account>>, Unavailable> {
         let generation = {
             let memory = lock(&self.memory);
-            if let Some(account) = memory.account(id) {
+            if let Some(account) = memory.account(by.account, by.app_password) {
                 return Ok(Some(account));
             }
             memory.generation()
         };
-        let Some(stored) = self.store.account_by_id(id).await? else {
+        let Some(stored) = self.store.account_by_id(by.account).await? else {
             return Ok(None);
         };
-        let account = Arc::new(account_of(&stored));
-        lock(&self.memory).keep_account(generation, &account);
+        let mut account = account_of(&stored);
+        if let Some(id) = by.app_password {
+            let apps = self.store.app_passwords(by.account).await?;
+            match app::by_id(&apps, id) {
+                Some(app) => account = app::narrowed(&account, app),
+                None => return Ok(None),
+            }
+        }
+        let account = Arc::new(account);
+        lock(&self.memory).keep_account(generation, by.app_password, &account);
         Ok(Some(account))
     }
 
@@ -236,6 +270,8 @@ fn account_of(stored: &StoredAccount) -> Account {
         address: stored.address.clone(),
         rights: Rights::new(stored.patterns.clone()),
         enabled: stored.enabled,
+        destinations: Destinations::default(),
+        ends_at: None,
         protection: stored.protection,
     }
 }

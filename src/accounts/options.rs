@@ -24,9 +24,10 @@ pub struct Options {
     pub remember: Duration,
     /// Limits of guessing.
     pub throttle: Limits,
-    /// Iteration count of the keys that passwords set from here on can be proved by (SCRAM); `None`:
-    /// no such keys are made, and none that there are can be used.
-    pub scram: Option<u32>,
+    /// Passwords may be proved (SCRAM), and those set from here on can be.
+    pub scram: bool,
+    /// Iteration count of the keys that are made for that.
+    pub scram_iterations: u32,
     /// Networks whose guesses are neither counted nor stopped.
     pub exempt: Vec<Network>,
 }
@@ -41,7 +42,8 @@ impl Default for Options {
             waiting: 256,
             remember: Duration::from_secs(600),
             throttle: Limits::default(),
-            scram: None,
+            scram: false,
+            scram_iterations: 600_000,
             exempt: Vec::new(),
         }
     }

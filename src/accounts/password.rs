@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::Options;
+use super::{Options, random};
 use crate::{
     sasl::{Derivation, PASSWORD_MAX, prepare},
     store::credentials::ScramCredential,
@@ -54,11 +54,15 @@ pub struct HashedPassword {
 
 /// Prepares and hashes a password as the server will check it; blocks for as long as that takes.
 ///
+/// `shared` is what the account's app passwords have in common, where it has some: their salt and
+/// iteration count serve the password too.
+///
 /// # Errors
 /// [`PasswordError`] where it could not be used to sign in, or is too short.
 pub fn hash_password(
     password: &SecretString,
     options: &Options,
+    shared: Option<&ScramCredential>,
 ) -> Result<HashedPassword, PasswordError> {
     let raw = password.expose_secret();
     let prepared = Zeroizing::new(prepare(raw).unwrap_or_default());
@@ -74,14 +78,16 @@ pub fn hash_password(
         return Err(PasswordError::TooShort { len });
     }
     let scram = match options.scram {
-        None => None,
-        Some(iterations) => {
-            let mut salt = [0; SALT];
-            getrandom::fill(&mut salt).map_err(|error| PasswordError::Hash(error.to_string()))?;
+        false => None,
+        true => {
+            let (salt, iterations) = match shared {
+                Some(shared) => (shared.salt.clone(), shared.iterations),
+                None => (random::<SALT>().into(), options.scram_iterations),
+            };
             let prepared = SecretString::from(prepared.as_str());
             let derivation = Derivation::new(prepared, salt.to_vec(), iterations);
             Some(ScramCredential {
-                salt: salt.into(),
+                salt,
                 iterations,
                 keys: Some(derivation.run().keys()),
             })
@@ -245,7 +251,7 @@ mod tests {
     /// R4616-2c.
     #[test]
     fn a_password_is_prepared_before_it_is_hashed() {
-        let made = hash_password(&"p\u{ad}assword\u{a0}\u{2168}".into(), &options()).unwrap();
+        let made = hash_password(&"p\u{ad}assword\u{a0}\u{2168}".into(), &options(), None).unwrap();
         assert!(made.scram.is_none());
         let hash = made.hash;
         assert!(
@@ -266,7 +272,8 @@ mod tests {
 
     #[test]
     fn passwords_that_cannot_serve_are_refused() {
-        let refusal = |password: &str| hash_password(&password.into(), &options()).unwrap_err();
+        let refusal =
+            |password: &str| hash_password(&password.into(), &options(), None).unwrap_err();
         assert!(matches!(
             refusal("bell\u{7}bell"),
             PasswordError::Unpreparable
@@ -280,8 +287,8 @@ mod tests {
             refusal(&"p".repeat(1025)),
             PasswordError::TooLong { len: 1025 }
         ));
-        assert!(hash_password(&"ääääääää".into(), &options()).is_ok());
-        assert!(hash_password(&"p".repeat(1024).into(), &options()).is_ok());
+        assert!(hash_password(&"ääääääää".into(), &options(), None).is_ok());
+        assert!(hash_password(&"p".repeat(1024).into(), &options(), None).is_ok());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::{
     store::accounts::AccountError,
 };
 
-/// The label of the keys of an account's own password.
+/// The label of the keys of an account's own password; those of an app password have its key, which
+/// is above it.
 pub(super) const PASSWORD: i64 = 0;
 /// The label of keys that nobody has.
 const NOBODY: i64 = -1;
@@ -25,7 +26,7 @@ impl Accounts {
     /// What a name can prove itself with. One that has nothing, or that nobody has, gets a salt that
     /// stays the same for it, and a key that nobody has: it fails as a wrong password does (S26).
     pub async fn keys(&self, lookup: &Lookup) -> KeysVerdict {
-        let iterations = self.settings.load().options.scram;
+        let iterations = self.settings.load().options.scram_iterations;
         let name = login_name(&lookup.authcid);
         let looked_up = async {
             let secret = self.secret().await?;
@@ -39,7 +40,7 @@ impl Accounts {
             }
         };
         let name = name.as_deref().unwrap_or(&lookup.authcid);
-        let nobody = made_up(secret, name, iterations.unwrap_or(ITERATIONS));
+        let nobody = made_up(secret, name, iterations);
         KeysVerdict::Given {
             ring: known.and_then(|known| own(&known)).unwrap_or(nobody),
             random: random(),
@@ -52,19 +53,23 @@ impl Accounts {
     }
 }
 
-/// Said where SCRAM is off, which no client hears: the mechanism is not on offer then.
-const ITERATIONS: u32 = 4_096;
-
 fn own(known: &Arc<Known>) -> Option<Ring> {
     let scram = known.scram.as_ref()?;
-    let password = scram.keys.clone().map(|keys| LabelledKeys {
-        label: PASSWORD,
-        keys,
-    });
-    Some(Ring {
+    let password = scram.keys.as_ref().filter(|_| !known.apps_only);
+    let password = password.map(|keys| (PASSWORD, keys));
+    let apps = known.apps.iter().map(|app| (app.id.0, &app.keys));
+    let keys: Vec<_> = password
+        .into_iter()
+        .chain(apps)
+        .map(|(label, keys)| LabelledKeys {
+            label,
+            keys: keys.clone(),
+        })
+        .collect();
+    (!keys.is_empty()).then(|| Ring {
         salt: scram.salt.clone(),
         iterations: scram.iterations,
-        keys: vec![password?],
+        keys,
     })
 }
 

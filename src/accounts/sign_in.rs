@@ -13,19 +13,19 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Accounts, Settings, account_of,
+    Accounts, Settings, account_of, app,
     behind::Behind,
     lock, login_name,
     memory::{KNOWN_FOR, Known, PLACES_MAX, Places},
     password, random, scram,
 };
 use crate::{
-    envelope::Identity,
+    envelope::{AppPasswordId, Identity},
     policy::throttle::{Attempt, Network, Standing},
     sasl::{Claim, Credentials, NAME_MAX, PASSWORD_MAX, Proof},
     session::SignInVerdict,
     smtp::Mailbox,
-    store::accounts::AccountError,
+    store::{accounts::AccountError, app_passwords::StoredAppPassword},
 };
 
 /// A sign-in that may be checked, and whose it would be.
@@ -42,6 +42,7 @@ struct Asked<'a> {
 struct Shown<'a> {
     authzid: Option<&'a str>,
     password: Option<&'a SecretString>,
+    app_password: Option<AppPasswordId>,
 }
 
 impl<'a> Shown<'a> {
@@ -49,6 +50,7 @@ impl<'a> Shown<'a> {
         Shown {
             authzid: credentials.authzid.as_deref(),
             password: Some(&credentials.password),
+            app_password: None,
         }
     }
 }
@@ -155,10 +157,25 @@ impl Accounts {
         if password.expose_secret().len() > PASSWORD_MAX {
             return SignInVerdict::Refused;
         }
+        let read = || app::secret(&self.store);
+        let keyed_hash = match self.app_secret.get_or_try_init(read).await {
+            Ok(secret) => app::keyed_hash(secret, password),
+            Err(error) => {
+                error!(%error, "cannot look app passwords up");
+                return SignInVerdict::Unavailable;
+            }
+        };
+        if let Some(known) = known
+            && let Some(app) = app::find(&known.apps, &keyed_hash)
+        {
+            return self.app_password(asked, known, app, credentials.authzid.as_deref());
+        }
         let hash = known.as_ref().map_or(&settings.dummy, |known| &known.hash);
         let tag = self.outcomes.tag(attempt.name, hash, password);
-        // A disabled account is never found among the good ones, or it would be told by its speed.
-        let enabled = known.as_ref().filter(|known| known.account.enabled);
+        // One that this password must not open is never found among the good ones, or it would be
+        // told by its speed.
+        let opens = |known: &Known| known.account.enabled && !known.apps_only;
+        let enabled = known.as_ref().filter(|known| opens(known));
         let remember = settings.options.remember;
         if let Some(known) = enabled
             && self.outcomes.was_right(&tag, self.now(), remember)
@@ -180,7 +197,7 @@ impl Accounts {
         if right && let Some(known) = enabled {
             // The account may have been changed while the hash was computed.
             match self.known(*name).await {
-                Ok(Some(still)) if still.account.enabled && same(&still.hash, &known.hash) => {
+                Ok(Some(still)) if opens(&still) && same(&still.hash, &known.hash) => {
                     self.outcomes.keep_right(tag, self.now());
                     return self.right(&still, place, settings, Shown::of(credentials));
                 }
@@ -196,23 +213,62 @@ impl Accounts {
     /// A proof that fitted the keys that were given for it.
     fn proof(&self, asked: &Asked<'_>, proof: &Proof) -> SignInVerdict {
         // They may have been taken away meanwhile, or the account with them.
-        let still = |known: &&Arc<Known>| {
-            let keys = known.scram.as_ref().and_then(|scram| scram.keys.as_ref());
-            asked.settings.options.scram.is_some()
-                && known.account.enabled
-                && proof.label == scram::PASSWORD
-                && keys.is_some_and(|keys| keys.same(&proof.keys))
+        let known = asked.known.as_ref();
+        let Some(known) = known.filter(|_| asked.settings.options.scram) else {
+            return self.unproved(asked);
         };
-        match asked.known.as_ref().filter(still) {
-            Some(known) => {
-                let shown = Shown {
-                    authzid: proof.authzid.as_deref(),
-                    password: None,
-                };
-                self.right(known, asked.place, asked.settings, shown)
-            }
-            None => self.unproved(asked),
+        let authzid = proof.authzid.as_deref();
+        if proof.label != scram::PASSWORD {
+            let app = app::by_id(&known.apps, AppPasswordId(proof.label));
+            return match app.filter(|app| app.keys.same(&proof.keys)) {
+                Some(app) => self.app_password(asked, known, app, authzid),
+                None => self.unproved(asked),
+            };
         }
+        let keys = known.scram.as_ref().and_then(|scram| scram.keys.as_ref());
+        let opens = known.account.enabled && !known.apps_only;
+        if opens && keys.is_some_and(|keys| keys.same(&proof.keys)) {
+            let shown = Shown {
+                authzid,
+                password: None,
+                app_password: None,
+            };
+            self.right(known, asked.place, asked.settings, shown)
+        } else {
+            self.unproved(asked)
+        }
+    }
+
+    /// An app password was shown or proved. Whoever has it is no guesser, so nothing is counted where
+    /// it does not serve.
+    fn app_password(
+        &self,
+        asked: &Asked<'_>,
+        known: &Arc<Known>,
+        app: &StoredAppPassword,
+        authzid: Option<&str>,
+    ) -> SignInVerdict {
+        let (peer, now) = (asked.attempt.address, SystemTime::now());
+        let account = &*known.account.name;
+        if !known.account.enabled || !app::serves(app, peer, now) {
+            info!(account, app_password = app.label, %peer, "app password refused");
+            return SignInVerdict::Refused;
+        }
+        let shown = Shown {
+            authzid,
+            password: None,
+            app_password: Some(app.id),
+        };
+        let verdict = self.right(known, asked.place, asked.settings, shown);
+        if matches!(verdict, SignInVerdict::Granted(_)) {
+            // Full: this one is not counted.
+            let _ = self.behind.try_send(Behind::Used {
+                id: app.id,
+                from: asked.place,
+                at: now,
+            });
+        }
+        verdict
     }
 
     /// A proof that fits nothing. Which password it was made with cannot be told, so that each counts
@@ -265,6 +321,7 @@ impl Accounts {
         SignInVerdict::Granted(Identity {
             account: account.id,
             name: Arc::clone(&account.name),
+            app_password: shown.app_password,
         })
     }
 
@@ -340,6 +397,8 @@ impl Accounts {
                     account: Arc::new(account_of(&stored)),
                     hash: stored.password_hash,
                     scram: stored.scram,
+                    apps: self.store.app_passwords(stored.id).await?.into(),
+                    apps_only: stored.app_passwords_only,
                     places: Places::new(places),
                     upgrading: AtomicBool::new(false),
                 }))

@@ -9,11 +9,15 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::{
+    envelope::AccountTls,
     policy::{sending::AddressPattern, throttle::Limit},
     sasl::{Claim, Credentials, Exchange, Lookup, Mechanism, NONCE_OCTETS, ScramClient, Step},
     session::{KeysVerdict, SignInVerdict},
     smtp::Domain,
-    store::accounts::NewAccount,
+    store::{
+        accounts::NewAccount,
+        app_passwords::{Narrowing, NewAppPassword},
+    },
 };
 
 const HOME: &str = "192.0.2.1";
@@ -44,7 +48,7 @@ async fn fixture(options: Options) -> Fixture {
     let domain = Domain::parse("example.org").unwrap();
     store.add_domain(&domain, now).await.unwrap();
     for name in ["alice@example.org", "dora@example.org"] {
-        let made = hash_password(&PASSWORD.into(), &options).unwrap();
+        let made = hash_password(&PASSWORD.into(), &options, None).unwrap();
         let account = NewAccount {
             name,
             password_hash: &made.hash,
@@ -206,7 +210,7 @@ async fn many_at_once_share_one_hash() {
 async fn a_change_acts_at_once() {
     let f = fixture(options()).await;
     assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
-    let new = hash_password(&"battery staple".into(), &options()).unwrap();
+    let new = hash_password(&"battery staple".into(), &options(), None).unwrap();
     f.store
         .set_password(ALICE, &new.hash, None, SystemTime::now())
         .await
@@ -322,7 +326,16 @@ async fn accounts_and_mailboxes_are_as_they_stand() {
     let f = fixture(options()).await;
     let stored = f.store.account_by_name(ALICE).await.unwrap().unwrap();
     let sales = Mailbox::parse("sales@example.org").unwrap();
-    let account = f.accounts.account(stored.id).await.unwrap().unwrap();
+    let alice = Identity {
+        account: stored.id,
+        name: ALICE.into(),
+        app_password: None,
+    };
+    let nobody = Identity {
+        account: AccountId(-1),
+        ..alice.clone()
+    };
+    let account = f.accounts.account(&alice).await.unwrap().unwrap();
     assert_eq!(account.address.to_string(), ALICE);
     assert!(account.rights.may_send_as(&account.address));
     assert!(!account.rights.may_send_as(&sales));
@@ -334,9 +347,9 @@ async fn accounts_and_mailboxes_are_as_they_stand() {
     assert!(!f.accounts.has_mailbox(&sales).await.unwrap(), "remembered");
     f.accounts.changed();
     assert!(f.accounts.has_mailbox(&sales).await.unwrap());
-    let account = f.accounts.account(stored.id).await.unwrap().unwrap();
+    let account = f.accounts.account(&alice).await.unwrap().unwrap();
     assert!(account.rights.may_send_as(&sales));
-    assert!(f.accounts.account(AccountId(-1)).await.unwrap().is_none());
+    assert!(f.accounts.account(&nobody).await.unwrap().is_none());
 }
 
 /// What a client that knows `password` makes of the keys that it is given.
@@ -368,7 +381,8 @@ impl Fixture {
 
 fn with_scram() -> Options {
     Options {
-        scram: Some(4_096),
+        scram: true,
+        scram_iterations: 4_096,
         ..options()
     }
 }
@@ -390,7 +404,7 @@ async fn a_password_can_be_proved_instead_of_shown() {
 #[tokio::test]
 async fn a_name_without_keys_looks_like_one_with_keys() {
     let f = fixture(with_scram()).await;
-    let new = hash_password(&PASSWORD.into(), &options()).unwrap();
+    let new = hash_password(&PASSWORD.into(), &options(), None).unwrap();
     let now = SystemTime::now();
     f.store
         .set_password("dora@example.org", &new.hash, None, now)
@@ -430,7 +444,7 @@ async fn a_name_without_keys_looks_like_one_with_keys() {
 async fn a_proof_is_worth_nothing_once_its_password_is_gone() {
     let f = fixture(with_scram()).await;
     let claim = prove(&f, ALICE, PASSWORD).await;
-    let new = hash_password(&"battery staple".into(), &with_scram()).unwrap();
+    let new = hash_password(&"battery staple".into(), &with_scram(), None).unwrap();
     let now = SystemTime::now();
     f.store
         .set_password(ALICE, &new.hash, new.scram.as_ref(), now)
@@ -465,4 +479,141 @@ async fn keys_are_unavailable_where_the_store_is() {
     };
     let verdict = f.accounts.keys(&lookup).await;
     assert!(matches!(verdict, KeysVerdict::Unavailable));
+}
+
+impl Fixture {
+    /// Makes an app password for alice.
+    async fn app(&self, label: &str, narrowing: Narrowing) -> String {
+        let alice = self.store.account_by_name(ALICE).await.unwrap().unwrap();
+        let made = make_app_password(&self.store, &alice, 4_096).await.unwrap();
+        let new = NewAppPassword {
+            label,
+            keyed_hash: made.keyed_hash,
+            salt: &made.salt,
+            iterations: made.iterations,
+            keys: &made.keys,
+            narrowing: &narrowing,
+        };
+        let now = SystemTime::now();
+        self.store.add_app_password(ALICE, new, now).await.unwrap();
+        self.accounts.changed();
+        made.password.expose_secret().to_owned()
+    }
+
+    /// Who signs in with this password.
+    async fn identity(&self, password: &str) -> Identity {
+        let claim = Claim::Password(Credentials {
+            authzid: None,
+            authcid: ALICE.into(),
+            password: password.into(),
+        });
+        match self.accounts.sign_in(HOME.parse().unwrap(), claim).await {
+            SignInVerdict::Granted(identity) => identity,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn app_passwords_sign_in_without_a_slow_hash_and_can_be_proved() {
+    let f = fixture(with_scram()).await;
+    let phone = f.app("phone", Narrowing::default()).await;
+    let tablet = f.app("tablet", Narrowing::default()).await;
+    for password in [&phone, &tablet] {
+        assert_eq!(f.sign_in(HOME, ALICE, password).await, GRANTED);
+        assert_eq!(f.prove(ALICE, password).await, GRANTED);
+    }
+    // As somebody copies it by hand.
+    let by_hand = phone.replace('-', " ").to_uppercase();
+    assert_eq!(f.sign_in(HOME, ALICE, &by_hand).await, GRANTED);
+    assert_eq!(f.hashes(), 0);
+    for password in [PASSWORD, "wrong"] {
+        let right = password == PASSWORD;
+        let verdict = if right { GRANTED } else { "refused" };
+        assert_eq!(f.sign_in(HOME, ALICE, password).await, verdict);
+        assert_eq!(f.prove(ALICE, password).await, verdict);
+    }
+    assert_eq!(f.sign_in(HOME, "dora@example.org", &phone).await, "refused");
+    f.accounts.settle().await;
+    let alice = f.store.account_by_name(ALICE).await.unwrap().unwrap();
+    let stored = f.store.app_passwords(alice.id).await.unwrap();
+    let uses: Vec<_> = stored.iter().map(|app| (&*app.label, app.uses)).collect();
+    assert_eq!(uses, [("phone", 3), ("tablet", 2)]);
+    let (_, from) = stored[0].last_used.unwrap();
+    assert_eq!(from, HOME.parse().unwrap());
+}
+
+#[tokio::test]
+async fn an_app_password_serves_within_its_network_and_time() {
+    let f = fixture(with_scram()).await;
+    let home = Narrowing {
+        networks: vec!["192.0.2.0/24".parse().unwrap()],
+        ..Narrowing::default()
+    };
+    let printer = f.app("printer", home).await;
+    assert_eq!(f.sign_in("192.0.2.77", ALICE, &printer).await, GRANTED);
+    for _ in 0..20 {
+        let verdict = f.sign_in("198.51.100.1", ALICE, &printer).await;
+        assert_eq!(verdict, "refused", "right, but from elsewhere: no guess");
+    }
+    let ended = Narrowing {
+        expires_at: Some(SystemTime::now() - Duration::from_secs(1)),
+        ..Narrowing::default()
+    };
+    let guest = f.app("guest", ended).await;
+    assert_eq!(f.sign_in(HOME, ALICE, &guest).await, "refused");
+    assert_eq!(f.prove(ALICE, &guest).await, "refused");
+    let soon = Narrowing {
+        expires_at: Some(SystemTime::now() + Duration::from_millis(2_500)),
+        ..Narrowing::default()
+    };
+    let soon = f.app("soon", soon).await;
+    let identity = f.identity(&soon).await;
+    let account = async || f.accounts.account(&identity).await.unwrap();
+    assert!(account().await.unwrap().ends_at.is_some());
+}
+
+#[tokio::test]
+async fn an_account_is_seen_as_far_as_its_app_password_reaches() {
+    let f = fixture(options()).await;
+    let scanner: Mailbox = Mailbox::parse("scanner@example.org").unwrap();
+    let pattern = AddressPattern::Exact(scanner.clone());
+    f.store.add_address(ALICE, &pattern).await.unwrap();
+    let narrowing = Narrowing {
+        send_as: vec![scanner.clone()],
+        to: vec![Domain::parse("example.org").unwrap()],
+        require_tls: true,
+        ..Narrowing::default()
+    };
+    let password = f.app("scanner", narrowing).await;
+    let identity = f.identity(&password).await;
+    let account = f.accounts.account(&identity).await.unwrap().unwrap();
+    let own = Mailbox::parse(ALICE).unwrap();
+    assert_eq!(account.address, scanner, "From: where there is none");
+    assert!(account.rights.may_send_as(&scanner) && !account.rights.may_send_as(&own));
+    let to = |domain: &str| account.destinations.allow(&Domain::parse(domain).unwrap());
+    assert!(to("example.org") && !to("example.net"));
+    assert_eq!(account.protection.tls, AccountTls::Require);
+    // What the account itself may do no longer, the app password may not either.
+    f.store.remove_address(ALICE, &pattern).await.unwrap();
+    f.accounts.changed();
+    let account = f.accounts.account(&identity).await.unwrap().unwrap();
+    assert!(!account.rights.may_send_as(&scanner));
+    f.store.remove_app_password(ALICE, "scanner").await.unwrap();
+    f.accounts.changed();
+    assert!(f.accounts.account(&identity).await.unwrap().is_none());
+    assert_eq!(f.sign_in(HOME, ALICE, &password).await, "refused");
+}
+
+#[tokio::test]
+async fn an_account_may_take_app_passwords_only() {
+    let f = fixture(with_scram()).await;
+    let phone = f.app("phone", Narrowing::default()).await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    f.store.set_app_passwords_only(ALICE, true).await.unwrap();
+    f.accounts.changed();
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, "refused");
+    assert_eq!(f.prove(ALICE, PASSWORD).await, "refused");
+    assert_eq!(f.sign_in(HOME, ALICE, &phone).await, GRANTED);
+    assert_eq!(f.prove(ALICE, &phone).await, GRANTED);
 }

@@ -24,6 +24,7 @@ use crate::{
     store::{
         Store,
         accounts::{NewAccount, StoredAccount},
+        credentials::ScramCredential,
     },
 };
 
@@ -125,13 +126,13 @@ pub enum AddressCommand {
     },
 }
 
-async fn open(loaded: &Loaded) -> Result<Store> {
+pub(super) async fn open(loaded: &Loaded) -> Result<Store> {
     let path = loaded.config.data_dir.join(DATABASE);
     let opened = Store::open(&path).await;
     opened.with_context(|| cannot_open(&path))
 }
 
-async fn changed(store: Store, loaded: &Loaded) -> Result<()> {
+pub(super) async fn changed(store: Store, loaded: &Loaded) -> Result<()> {
     store.close().await;
     // Acknowledged before we end: the change acts at once.
     control::ask(&loaded.config.data_dir, Request::AccountsChanged)
@@ -139,7 +140,7 @@ async fn changed(store: Store, loaded: &Loaded) -> Result<()> {
     Ok(())
 }
 
-fn domain(text: &str) -> Result<Domain> {
+pub(super) fn domain(text: &str) -> Result<Domain> {
     Domain::parse(text).with_context(|| format!("{text} is no domain"))
 }
 
@@ -152,7 +153,7 @@ fn pattern(text: &str) -> Result<AddressPattern> {
     }
 }
 
-fn login(text: &str) -> Result<String> {
+pub(super) fn login(text: &str) -> Result<String> {
     login_name(text).with_context(|| format!("{text:?} cannot be a login name"))
 }
 
@@ -218,7 +219,7 @@ impl UserCommand {
                     Mailbox::parse(&address).with_context(|| format!("{address} is no address"))?;
                 let name = login(&name)?;
                 let password = password.take()?;
-                let made = hash_password(&password.secret, &loaded.options.accounts)?;
+                let made = hash_password(&password.secret, &loaded.options.accounts, None)?;
                 let account = NewAccount {
                     name: &name,
                     password_hash: &made.hash,
@@ -232,7 +233,9 @@ impl UserCommand {
             UserCommand::Passwd { name, password } => {
                 let name = login(&name)?;
                 let password = password.take()?;
-                let made = hash_password(&password.secret, &loaded.options.accounts)?;
+                let shared = shared(&store, &name).await?;
+                let made =
+                    hash_password(&password.secret, &loaded.options.accounts, shared.as_ref())?;
                 let scram = made.scram.as_ref();
                 store.set_password(&name, &made.hash, scram, now).await?;
                 let answer = done(
@@ -309,6 +312,17 @@ impl UserCommand {
     }
 }
 
+/// What the app passwords of an account have in common, where it has some.
+async fn shared(store: &Store, name: &str) -> Result<Option<ScramCredential>> {
+    let Some(account) = store.account_by_name(name).await? else {
+        bail!("account {name} does not exist");
+    };
+    match store.app_passwords(account.id).await?.is_empty() {
+        true => Ok(None),
+        false => Ok(account.scram),
+    }
+}
+
 /// What is asked of an account's mail, where not all of it is said anew.
 fn protection(
     before: AccountProtection,
@@ -374,6 +388,9 @@ fn show(account: &StoredAccount) -> Answer {
     if let Some(iterations) = provable(account) {
         lines.push(("SCRAM", format!("{iterations} iterations")));
     }
+    if account.app_passwords_only {
+        lines.push(("signs in", "with app passwords only".to_owned()));
+    }
     lines.push(("added", timestamp(account.created_at)));
     lines.push(("password set", timestamp(account.password_changed_at)));
     Answer {
@@ -414,6 +431,7 @@ fn object(account: &StoredAccount) -> Value {
         "sends_as": sends_as(account),
         "level": account.protection.level.map(Level::as_str),
         "requiretls": account.protection.tls.as_str(),
+        "app_passwords_only": account.app_passwords_only,
         "scram_iterations": provable(account),
         "created_at": timestamp(account.created_at),
         "password_changed_at": timestamp(account.password_changed_at),

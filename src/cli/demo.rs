@@ -161,7 +161,7 @@ fn nanos(now: SystemTime) -> u128 {
 
 async fn account(loaded: &Loaded, data: &Path, now: SystemTime) -> Result<SecretString> {
     let password = random()?;
-    let made = hash_password(&password, &loaded.options.accounts)?;
+    let made = hash_password(&password, &loaded.options.accounts, None)?;
     let store = Store::open(&data.join(DATABASE)).await?;
     store
         .add_domain(&Domain::parse("example.org")?, now)

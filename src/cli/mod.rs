@@ -4,6 +4,7 @@
 
 mod accounts;
 mod answer;
+mod app_passwords;
 mod arrival;
 mod check;
 mod demo;
@@ -69,6 +70,9 @@ enum Command {
     /// Add, show and change accounts; a running server obeys at once.
     #[command(subcommand)]
     User(accounts::UserCommand),
+    /// Make, list and revoke passwords for single devices and programs.
+    #[command(subcommand)]
+    AppPassword(app_passwords::AppPasswordCommand),
     /// Look at mail in custody, hold it, try it again, cancel it.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -140,6 +144,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Command::Reload => reload(&as_service(&cli.config)?)?,
         Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::AppPassword(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Queue(command) => return command.run(&cli.config, cli.json).await,
         Command::Trace(traced) => {

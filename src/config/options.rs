@@ -486,7 +486,8 @@ fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
             network: limit(auth.throttle.network.clone()),
             name: limit(auth.throttle.name.clone()),
         },
-        scram: auth.scram.then_some(auth.scram_iterations),
+        scram: auth.scram,
+        scram_iterations: auth.scram_iterations,
         exempt,
     };
     if let Err(error) = options.check() {

@@ -17,6 +17,8 @@ pub struct Identity {
     pub account: AccountId,
     /// Its login name, in prepared form.
     pub name: Arc<str>,
+    /// The app password that it signed in with, if it was one: it may do less than its account.
+    pub app_password: Option<AppPasswordId>,
 }
 
 impl fmt::Display for Identity {

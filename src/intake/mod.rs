@@ -108,7 +108,7 @@ impl Intake {
         sender: &ReversePath,
         size_octets: Option<u64>,
     ) -> SenderVerdict {
-        let account = match self.accounts.account(by.account).await {
+        let account = match self.accounts.account(by).await {
             Ok(account) => account,
             Err(error) => {
                 tracing::warn!(account = %by, error = %error, "sender could not be checked");
@@ -172,7 +172,7 @@ impl Intake {
             eight_bit,
         } = draft.complete()?;
         let by = &submission.by;
-        let account = match self.accounts.account(by.account).await {
+        let account = match self.accounts.account(by).await {
             Ok(account) => account.filter(|account| account.enabled),
             Err(error) => return Err(Refusal::Accounts(error.to_string())),
         };

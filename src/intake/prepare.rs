@@ -112,6 +112,7 @@ mod tests {
             by: Identity {
                 account: AccountId(1),
                 name: Arc::from("joe"),
+                app_password: None,
             },
             envelope: Envelope {
                 sender: ReversePath::parse(sender).unwrap(),

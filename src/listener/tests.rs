@@ -78,6 +78,7 @@ impl Machine for Script {
                         by: Identity {
                             account: crate::envelope::AccountId(1),
                             name: "ann".into(),
+                            app_password: None,
                         },
                         sender: ReversePath::Null,
                         recipient: Mailbox::parse("bob@example.org").unwrap(),

@@ -31,6 +31,26 @@ pub struct Rights {
     mailboxes: HashSet<String>,
     /// Keys of the domain patterns.
     domains: HashSet<String>,
+    /// What the patterns are taken from: an address must be allowed there too.
+    within: Option<Box<Rights>>,
+}
+
+/// Whom mail may go to, by recipient domain.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Destinations(Option<HashSet<String>>);
+
+impl Destinations {
+    /// These domains, and none below them.
+    pub fn only(domains: &[Domain]) -> Self {
+        Destinations(Some(domains.iter().map(Domain::canonical).collect()))
+    }
+
+    /// Whether mail may go to this domain; everywhere by default.
+    pub fn allow(&self, domain: &Domain) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|domains| domains.contains(&domain.canonical()))
+    }
 }
 
 impl Rights {
@@ -47,13 +67,27 @@ impl Rights {
             patterns,
             mailboxes,
             domains,
+            within: None,
         }
     }
 
     /// Whether a message may name `address` as its sender.
     pub fn may_send_as(&self, address: &Mailbox) -> bool {
-        self.mailboxes.contains(&address.folded_key())
-            || (!self.domains.is_empty() && self.domains.contains(&address.domain().canonical()))
+        let matches = self.mailboxes.contains(&address.folded_key())
+            || (!self.domains.is_empty() && self.domains.contains(&address.domain().canonical()));
+        matches
+            && self
+                .within
+                .as_ref()
+                .is_none_or(|within| within.may_send_as(address))
+    }
+
+    /// What of these rights is left where nothing but `patterns` may be used.
+    pub fn only(&self, patterns: Vec<AddressPattern>) -> Rights {
+        Rights {
+            within: Some(Box::new(self.clone())),
+            ..Rights::new(patterns)
+        }
     }
 
     /// The patterns, as given.
@@ -95,6 +129,41 @@ mod tests {
         ] {
             let address = Mailbox::parse(address).unwrap();
             assert_eq!(rights.may_send_as(&address), may, "{address}");
+        }
+    }
+
+    #[test]
+    fn narrowed_rights_allow_nothing_that_was_not_allowed_before() {
+        let exact = |text: &str| AddressPattern::Exact(Mailbox::parse(text).unwrap());
+        let rights = Rights::new(vec![
+            exact("alice@example.org"),
+            AddressPattern::Domain(Domain::parse("shop.example").unwrap()),
+        ]);
+        let only = vec![exact("Scan@shop.example"), exact("boss@example.org")];
+        let narrowed = rights.only(only);
+        for (address, may) in [
+            ("scan@SHOP.example", true),
+            ("other@shop.example", false),
+            ("alice@example.org", false),
+            ("boss@example.org", false),
+        ] {
+            let address = Mailbox::parse(address).unwrap();
+            assert_eq!(narrowed.may_send_as(&address), may, "{address}");
+        }
+    }
+
+    #[test]
+    fn destinations() {
+        let domain = |text: &str| Domain::parse(text).unwrap();
+        let only = Destinations::only(&[domain("example.org"), domain("ü.example")]);
+        for (to, may) in [
+            ("EXAMPLE.org", true),
+            ("xn--tda.example", true),
+            ("sub.example.org", false),
+            ("example.net", false),
+        ] {
+            assert_eq!(only.allow(&domain(to)), may, "{to}");
+            assert!(Destinations::default().allow(&domain(to)));
         }
     }
 

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use crate::{
     accounts::Accounts,
     config::Forecast,
-    envelope::{AccountTls, Protection, TlsWish},
+    envelope::{AccountProtection, AccountTls, Protection, TlsWish},
     listener::{Asked, RecipientCheck},
     policy::routes::{LocalRecipients, Mx, Origin, RouteTable, Transport},
     reach::{Outlook, Reach},
@@ -75,27 +75,35 @@ impl Reachable {
     }
 
     async fn check(&self, asked: Asked<'_>) -> RecipientVerdict {
+        let account = match self.accounts.account(asked.by).await {
+            Ok(Some(account)) => account,
+            Ok(None) | Err(_) => return RecipientVerdict::Unavailable,
+        };
+        if !account.destinations.allow(asked.recipient.domain()) {
+            return RecipientVerdict::NotAllowed;
+        }
         let origin = Origin::new(asked.sender, Some(&asked.by.name));
         let verdict = self.reach(asked.recipient, &origin).await;
         if verdict != RecipientVerdict::Granted {
             return verdict;
         }
         match self.mail_hosts(asked.recipient, &origin) {
-            Some(mx) => self.foreseen(asked, &mx).await,
+            Some(mx) => self.foreseen(asked, account.protection, &mx).await,
             None => verdict,
         }
     }
 
     /// What the DNS tells within the time that a client can be kept waiting.
-    async fn foreseen(&self, asked: Asked<'_>, mx: &Mx) -> RecipientVerdict {
+    async fn foreseen(
+        &self,
+        asked: Asked<'_>,
+        account: AccountProtection,
+        mx: &Mx,
+    ) -> RecipientVerdict {
         let forecast = self.forecast.load_full();
         if forecast.within.is_zero() {
             return RecipientVerdict::Granted;
         }
-        let account = match self.accounts.account(asked.by.account).await {
-            Ok(Some(account)) => account.protection,
-            Ok(None) | Err(_) => return RecipientVerdict::Unavailable,
-        };
         let protection = Protection {
             level: account.level,
             tls: match account.tls {

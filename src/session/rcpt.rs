@@ -78,6 +78,7 @@ impl Session {
             RecipientVerdict::Granted => replies::recipient_ok(mailbox),
             RecipientVerdict::NoSuchMailbox => replies::no_such_mailbox(),
             RecipientVerdict::NoRoute => replies::no_route(mailbox),
+            RecipientVerdict::NotAllowed => replies::recipient_not_allowed(mailbox),
             RecipientVerdict::Unavailable => replies::recipient_unavailable(),
             RecipientVerdict::NoSuchDomain => replies::no_such_domain(mailbox),
             RecipientVerdict::NullMx => replies::null_mx(mailbox),

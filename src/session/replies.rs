@@ -233,6 +233,13 @@ pub(super) fn no_route(recipient: &Mailbox) -> Reply {
     Reply::new(550, 4, 4, format!("No route to {}", recipient.domain()))
 }
 
+/// Which domains are allowed is between the owner and the device.
+pub(super) fn recipient_not_allowed(recipient: &Mailbox) -> Reply {
+    let domain = recipient.domain();
+    let text = format!("{domain} is not among the domains that this password may send to");
+    Reply::new(550, 7, 1, text)
+}
+
 /// The domain comes first: many clients show no more than the beginning.
 pub(super) fn no_such_domain(recipient: &Mailbox) -> Reply {
     Reply::new(550, 1, 2, format!("{} does not exist", recipient.domain()))

@@ -142,6 +142,8 @@ pub enum RecipientVerdict {
     NoSuchMailbox,
     /// No route leads there.
     NoRoute,
+    /// What the client signed in with may not send there.
+    NotAllowed,
     /// It cannot be said now.
     Unavailable,
     /// Its domain does not exist.

@@ -126,6 +126,7 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
         account: message.account.as_ref().map(|(id, name)| Identity {
             account: AccountId(*id),
             name: name.as_str().into(),
+            app_password: None,
         }),
         report_of: match &message.report_of {
             Some(id) => Some(QueueId::parse(id).map_err(|_| "queue id is not readable")?),

@@ -126,6 +126,7 @@ fn message(number: u64, body: Body) -> NewMessage {
         account: Some(Identity {
             account: AccountId(7),
             name: "alice".into(),
+            app_password: None,
         }),
         report_of: None,
         message_id: Some("<1@example.org>".into()),

@@ -1,6 +1,7 @@
 //! Tests from outside, linked once.
 
 mod activation;
+mod app_passwords;
 mod client;
 mod clients;
 mod commands;

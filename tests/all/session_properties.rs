@@ -45,6 +45,7 @@ fn drain(session: &mut Session, now: Moment, seen: &mut Seen) {
                     Question::SignIn { .. } => Verdict::SignIn(SignInVerdict::Granted(Identity {
                         account: AccountId(1),
                         name: "alice".into(),
+                        app_password: None,
                     })),
                     Question::Sender { .. } => Verdict::Sender(SenderVerdict::Granted),
                     Question::Recipient { .. } => Verdict::Recipient(RecipientVerdict::Granted),

@@ -22,6 +22,7 @@ fn report(number: u64, of: u64) -> Report {
         account: Some(Identity {
             account: AccountId(7),
             name: "alice".into(),
+            app_password: None,
         }),
         message_id: Some("<report@ours.example>".into()),
         envelope: Envelope {

@@ -177,6 +177,7 @@ impl Pair {
                     SignInVerdict::Granted(Identity {
                         account: AccountId(1),
                         name: claim.authcid().into(),
+                        app_password: None,
                     })
                 } else {
                     SignInVerdict::Refused

@@ -307,6 +307,7 @@ impl<'a> Player<'a> {
                 "grant" => SignInVerdict::Granted(Identity {
                     account: AccountId(1),
                     name: claim.authcid().into(),
+                    app_password: None,
                 }),
                 "refuse" => SignInVerdict::Refused,
                 "throttle" => SignInVerdict::Throttled,
@@ -323,6 +324,7 @@ impl<'a> Player<'a> {
                 "unknown" => RecipientVerdict::NoSuchMailbox,
                 "no-route" => RecipientVerdict::NoRoute,
                 "no-domain" => RecipientVerdict::NoSuchDomain,
+                "not-allowed" => RecipientVerdict::NotAllowed,
                 "null-mx" => RecipientVerdict::NullMx,
                 "unprotected" => {
                     RecipientVerdict::CannotBeProtected("verified TLS is missing".into())
