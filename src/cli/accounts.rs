@@ -102,7 +102,7 @@ pub enum UserCommand {
         #[arg(long)]
         requiretls: Option<String>,
     },
-    /// Addresses that an account may send as; *@domain for all of a domain.
+    /// Addresses that an account may send as; patterns stand for many.
     #[command(subcommand)]
     Address(AddressCommand),
 }
@@ -114,14 +114,14 @@ pub enum AddressCommand {
     Add {
         /// The account's login name.
         name: String,
-        /// An address, or *@domain.
+        /// An address, user+*@domain, *@domain, or *@*.domain for every domain below it.
         address: String,
     },
     /// Take an address away.
     Remove {
         /// The account's login name.
         name: String,
-        /// An address, or *@domain.
+        /// An address, user+*@domain, *@domain, or *@*.domain for every domain below it.
         address: String,
     },
 }
@@ -145,11 +145,19 @@ pub(super) fn domain(text: &str) -> Result<Domain> {
 }
 
 fn pattern(text: &str) -> Result<AddressPattern> {
-    match text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
-        Some(whole) => Ok(AddressPattern::Domain(domain(whole)?)),
-        None => Ok(AddressPattern::Exact(
-            Mailbox::parse(text).with_context(|| format!("{text} is no address"))?,
-        )),
+    let mailbox = |text: &str| {
+        let parsed = Mailbox::parse(text);
+        parsed.with_context(|| format!("{text} is no address"))
+    };
+    if let Some(below) = text.strip_prefix("*@*.") {
+        return Ok(AddressPattern::Subdomains(domain(below)?));
+    }
+    if let Some(whole) = text.strip_prefix("*@").or_else(|| text.strip_prefix('@')) {
+        return Ok(AddressPattern::Domain(domain(whole)?));
+    }
+    match text.rsplit_once("+*@") {
+        Some((user, at)) => Ok(AddressPattern::Tagged(mailbox(&format!("{user}@{at}"))?)),
+        None => Ok(AddressPattern::Exact(mailbox(text)?)),
     }
 }
 
@@ -416,11 +424,11 @@ fn state(account: &StoredAccount) -> &'static str {
 }
 
 fn sends_as(account: &StoredAccount) -> Vec<String> {
-    let shown = |pattern: &AddressPattern| match pattern {
-        AddressPattern::Exact(address) => address.to_string(),
-        AddressPattern::Domain(domain) => format!("*@{domain}"),
-    };
-    account.patterns.iter().map(shown).collect()
+    account
+        .patterns
+        .iter()
+        .map(AddressPattern::to_string)
+        .collect()
 }
 
 fn object(account: &StoredAccount) -> Value {

@@ -1,6 +1,6 @@
 //! Who may send as whom (S31): an account's addresses, and nothing besides.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use crate::smtp::{Domain, Mailbox};
 
@@ -9,18 +9,52 @@ use crate::smtp::{Domain, Mailbox};
 pub enum AddressPattern {
     /// This mailbox (compared by [`Mailbox::folded_key`]).
     Exact(Mailbox),
+    /// This mailbox with any tag, `user+anything@`, and not without one.
+    Tagged(Mailbox),
     /// Every mailbox of this domain, and of no domain below it (compared by [`Domain::canonical`]).
     Domain(Domain),
+    /// Every mailbox of every domain below this one, and not of itself.
+    Subdomains(Domain),
 }
 
 impl AddressPattern {
     /// The form in which two patterns of one kind are compared.
     pub fn key(&self) -> String {
         match self {
-            AddressPattern::Exact(mailbox) => mailbox.folded_key(),
-            AddressPattern::Domain(domain) => domain.canonical(),
+            AddressPattern::Exact(mailbox) | AddressPattern::Tagged(mailbox) => {
+                mailbox.folded_key()
+            }
+            AddressPattern::Domain(domain) | AddressPattern::Subdomains(domain) => {
+                domain.canonical()
+            }
         }
     }
+}
+
+impl fmt::Display for AddressPattern {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressPattern::Exact(mailbox) => mailbox.fmt(f),
+            AddressPattern::Tagged(mailbox) => {
+                let text = mailbox.to_string();
+                match text.rsplit_once('@') {
+                    Some((local, domain)) => write!(f, "{local}+*@{domain}"),
+                    None => f.write_str(&text),
+                }
+            }
+            AddressPattern::Domain(domain) => write!(f, "*@{domain}"),
+            AddressPattern::Subdomains(domain) => write!(f, "*@*.{domain}"),
+        }
+    }
+}
+
+/// `user@domain` of `user+tag@domain`, where there is a tag. A name in quotes has none.
+fn untagged(key: &str) -> Option<String> {
+    let (local, domain) = key.rsplit_once('@')?;
+    let (user, tag) = local.split_once('+')?;
+    let is_tagged = !user.is_empty() && !tag.is_empty() && !user.starts_with('"');
+    is_tagged.then(|| format!("{user}@{domain}"))
 }
 
 /// All that an account may send as.
@@ -29,8 +63,12 @@ pub struct Rights {
     patterns: Vec<AddressPattern>,
     /// Keys of the exact patterns, made once because each message asks several times.
     mailboxes: HashSet<String>,
+    /// Keys of the tagged patterns.
+    tagged: HashSet<String>,
     /// Keys of the domain patterns.
     domains: HashSet<String>,
+    /// Keys of the domains whose domains below may be used.
+    parents: HashSet<String>,
     /// What the patterns are taken from: an address must be allowed there too.
     within: Option<Box<Rights>>,
 }
@@ -56,30 +94,44 @@ impl Destinations {
 impl Rights {
     /// Rights to send as what any of `patterns` matches.
     pub fn new(patterns: Vec<AddressPattern>) -> Self {
-        let (mut mailboxes, mut domains) = (HashSet::new(), HashSet::new());
+        let mut rights = Rights::default();
         for pattern in &patterns {
-            match pattern {
-                AddressPattern::Exact(_) => mailboxes.insert(pattern.key()),
-                AddressPattern::Domain(_) => domains.insert(pattern.key()),
+            let keys = match pattern {
+                AddressPattern::Exact(_) => &mut rights.mailboxes,
+                AddressPattern::Tagged(_) => &mut rights.tagged,
+                AddressPattern::Domain(_) => &mut rights.domains,
+                AddressPattern::Subdomains(_) => &mut rights.parents,
             };
+            keys.insert(pattern.key());
         }
-        Rights {
-            patterns,
-            mailboxes,
-            domains,
-            within: None,
-        }
+        Rights { patterns, ..rights }
     }
 
     /// Whether a message may name `address` as its sender.
     pub fn may_send_as(&self, address: &Mailbox) -> bool {
-        let matches = self.mailboxes.contains(&address.folded_key())
-            || (!self.domains.is_empty() && self.domains.contains(&address.domain().canonical()));
-        matches
-            && self
-                .within
-                .as_ref()
-                .is_none_or(|within| within.may_send_as(address))
+        let within = self.within.as_ref();
+        self.matches(address) && within.is_none_or(|within| within.may_send_as(address))
+    }
+
+    fn matches(&self, address: &Mailbox) -> bool {
+        let key = address.folded_key();
+        if self.mailboxes.contains(&key) {
+            return true;
+        }
+        if !self.tagged.is_empty() && untagged(&key).is_some_and(|user| self.tagged.contains(&user))
+        {
+            return true;
+        }
+        if self.domains.is_empty() && self.parents.is_empty() {
+            return false;
+        }
+        let domain = address.domain().canonical();
+        let mut above = domain.as_str();
+        let mut is_below = || {
+            above = above.split_once('.')?.1;
+            Some(self.parents.contains(above))
+        };
+        self.domains.contains(&domain) || std::iter::from_fn(&mut is_below).any(|found| found)
     }
 
     /// What of these rights is left where nothing but `patterns` may be used.
@@ -126,6 +178,37 @@ mod tests {
             ("alice@example", false),
             ("\"alice@example.org\"@evil.example", false),
             ("alice@[192.0.2.1]", false),
+        ] {
+            let address = Mailbox::parse(address).unwrap();
+            assert_eq!(rights.may_send_as(&address), may, "{address}");
+        }
+    }
+
+    /// S31.
+    #[test]
+    fn tags_and_domains_below() {
+        let rights = Rights::new(vec![
+            AddressPattern::Tagged(Mailbox::parse("Alice@example.org").unwrap()),
+            AddressPattern::Subdomains(Domain::parse("Shop.example").unwrap()),
+        ]);
+        for (address, may) in [
+            ("alice+news@example.org", true),
+            ("ALICE+News+more@EXAMPLE.org", true),
+            ("\"alice+news\"@example.org", true),
+            ("alice@example.org", false),
+            ("alice+@example.org", false),
+            ("+news@example.org", false),
+            ("bob+news@example.org", false),
+            ("bob+alice@example.org", false),
+            ("alice+news@sub.example.org", false),
+            ("alice-news@example.org", false),
+            ("\"alice x+news\"@example.org", false),
+            ("x@a.shop.example", true),
+            ("x@b.A.Shop.example", true),
+            ("x@shop.example", false),
+            ("x@ashop.example", false),
+            ("x@shop.example.net", false),
+            ("x@[192.0.2.1]", false),
         ] {
             let address = Mailbox::parse(address).unwrap();
             assert_eq!(rights.may_send_as(&address), may, "{address}");

@@ -551,7 +551,9 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
     let mut patterns = Vec::with_capacity(rows.len());
     for (kind, text) in rows {
         patterns.push(match kind.as_str() {
-            "domain" => AddressPattern::Domain(Domain::parse(&text).map_err(|e| unread(&text, e))?),
+            "domain" => AddressPattern::Domain(parsed(&text)?),
+            "subdomains" => AddressPattern::Subdomains(parsed(&text)?),
+            "tagged" => AddressPattern::Tagged(mailbox(&text)?),
             _ => AddressPattern::Exact(mailbox(&text)?),
         });
     }
@@ -598,8 +600,12 @@ async fn insert_address(
     pattern: &AddressPattern,
 ) -> Result<(), AccountError> {
     let (domain, text) = match pattern {
-        AddressPattern::Exact(mailbox) => (mailbox.domain(), mailbox.to_string()),
-        AddressPattern::Domain(domain) => (domain, domain.to_string()),
+        AddressPattern::Exact(mailbox) | AddressPattern::Tagged(mailbox) => {
+            (mailbox.domain(), mailbox.to_string())
+        }
+        AddressPattern::Domain(domain) | AddressPattern::Subdomains(domain) => {
+            (domain, domain.to_string())
+        }
     };
     let done = sqlx::query(
         r#"
@@ -626,7 +632,9 @@ async fn insert_address(
 fn kind(pattern: &AddressPattern) -> &'static str {
     match pattern {
         AddressPattern::Exact(_) => "exact",
+        AddressPattern::Tagged(_) => "tagged",
         AddressPattern::Domain(_) => "domain",
+        AddressPattern::Subdomains(_) => "subdomains",
     }
 }
 
@@ -644,6 +652,10 @@ pub(super) fn taken(error: sqlx::Error, what: &str) -> AccountError {
         }
         _ => error.into(),
     }
+}
+
+fn parsed(text: &str) -> Result<Domain, AccountError> {
+    Domain::parse(text).map_err(|error| unread(text, error))
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, AccountError> {

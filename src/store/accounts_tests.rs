@@ -289,3 +289,41 @@ async fn what_an_account_asks_of_tls_is_kept() {
         .set_protection("bob@example.org", AccountProtection::default());
     assert!(matches!(nobody.await, Err(AccountError::NotFound(_))));
 }
+
+#[tokio::test]
+async fn every_kind_of_pattern_is_kept_and_taken_away_as_what_it_is() {
+    let f = fixture().await;
+    let name = "alice@example.org";
+    add(&f.store, name).await.unwrap();
+    let patterns = [
+        AddressPattern::Tagged(Mailbox::parse(name).unwrap()),
+        AddressPattern::Domain(domain("example.org")),
+        AddressPattern::Subdomains(domain("example.org")),
+    ];
+    for pattern in &patterns {
+        f.store.add_address(name, pattern).await.unwrap();
+        let again = f.store.add_address(name, pattern).await;
+        assert!(matches!(again, Err(AccountError::AlreadyExists(_))));
+    }
+    let kept = async || {
+        let account = f.store.account_by_name(name).await.unwrap().unwrap();
+        let shown = account.patterns.iter().map(AddressPattern::to_string);
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        kept().await,
+        [
+            "alice@example.org",
+            "alice+*@example.org",
+            "*@example.org",
+            "*@*.example.org"
+        ]
+    );
+    for pattern in &patterns {
+        f.store.remove_address(name, pattern).await.unwrap();
+    }
+    assert_eq!(kept().await, ["alice@example.org"]);
+    let elsewhere = AddressPattern::Subdomains(domain("example.net"));
+    let unknown = f.store.add_address(name, &elsewhere).await;
+    assert!(matches!(unknown, Err(AccountError::UnknownDomain(_))));
+}

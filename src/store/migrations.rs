@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (
         1,
         "accounts",
@@ -55,6 +55,11 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
         9,
         "app_passwords",
         include_str!("../../migrations/sqlite/0009_app_passwords.sql"),
+    ),
+    (
+        10,
+        "address_kinds",
+        include_str!("../../migrations/sqlite/0010_address_kinds.sql"),
     ),
 ];
 

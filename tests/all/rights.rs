@@ -304,3 +304,29 @@ fn the_postmaster_gets_mail() {
         assert_eq!(texts.filter(|text| text.contains(&line)).count(), 1, "{to}");
     }
 }
+
+/// S31: patterns stand for many addresses, and a change acts at once.
+#[test]
+fn tags_and_domains_below_can_be_allowed() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let allowed = ["alice+news@example.org", "x@lists.example.org"];
+    for from in allowed {
+        assert!(mail(&mut client, from).starts_with("550 5.7.1 "), "{from}");
+    }
+    for pattern in ["alice+*@example.org", "*@*.example.org"] {
+        server.manage(&["user", "address", "add", ALICE, pattern]);
+        let shown = server.manage(&["user", "show", ALICE]);
+        assert!(shown.contains(pattern), "{shown}");
+    }
+    for from in allowed {
+        assert!(mail(&mut client, from).starts_with("250 2.1.0 "), "{from}");
+    }
+    assert!(mail(&mut client, "bob+news@example.org").starts_with("550 5.7.1 "));
+    for pattern in ["alice+*@example.org", "*@*.example.org"] {
+        server.manage(&["user", "address", "remove", ALICE, pattern]);
+    }
+    for from in allowed {
+        assert!(mail(&mut client, from).starts_with("550 5.7.1 "), "{from}");
+    }
+}
