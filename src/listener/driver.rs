@@ -112,6 +112,8 @@ pub(super) struct Driver<M, D: Decide> {
     draft: Option<Box<D::Draft>>,
     /// Content was given up, and what the client hears of it is still to come.
     aborted: bool,
+    /// Its seat is that of somebody who signed in.
+    is_signed_in: bool,
     /// Messages accepted.
     messages: u32,
     ended: bool,
@@ -145,6 +147,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
             out: Vec::new(),
             draft: None,
             aborted: false,
+            is_signed_in: false,
             messages: 0,
             ended: false,
             stopping: Stopping::No,
@@ -284,6 +287,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
 
     /// Does what the machine says until it says nothing more; true where it is to end.
     async fn obey(&mut self) -> Result<bool, Hangup> {
+        self.note_sign_in();
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Send(reply) => {
@@ -335,12 +339,12 @@ impl<M: Machine, D: Decide> Driver<M, D> {
     }
 
     async fn ask(&mut self, question: Question) -> Result<(), Hangup> {
-        let (signs_in, draft) = match &question {
-            Question::SignIn { .. } => (true, None),
-            Question::Message { .. } => (false, self.draft.take()),
-            Question::Keys(_) | Question::Sender { .. } | Question::Recipient { .. } => {
-                (false, None)
-            }
+        let draft = match &question {
+            Question::Message { .. } => self.draft.take(),
+            Question::Keys(_)
+            | Question::SignIn { .. }
+            | Question::Sender { .. }
+            | Question::Recipient { .. } => None,
         };
         let about = About {
             peer: self.around.peer,
@@ -357,12 +361,18 @@ impl<M: Machine, D: Decide> Driver<M, D> {
         }
         let now = self.now();
         self.machine.answer(now, verdict);
-        if signs_in && self.machine.identity().is_some() {
-            self.around
-                .place
-                .advance(&self.around.limits, Phase::SignedIn);
-        }
+        self.note_sign_in();
         Ok(())
+    }
+
+    /// Whoever has signed in keeps its seat. Some do so by an answer, some by what they say behind it.
+    fn note_sign_in(&mut self) {
+        if self.is_signed_in || self.machine.identity().is_none() {
+            return;
+        }
+        self.is_signed_in = true;
+        let around = &self.around;
+        around.place.advance(&around.limits, Phase::SignedIn);
     }
 
     /// RFC 3207 §4.2: nothing may follow STARTTLS in the clear, neither here nor in the kernel.

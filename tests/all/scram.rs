@@ -20,7 +20,10 @@ use crate::{
 
 /// A server that offers SCRAM, with passwords that can be proved.
 fn start() -> Server {
-    let settings = Settings::new().with("auth", "scram = true\nscram_iterations = 4096");
+    with_keys(Settings::new().with("auth", "scram = true\nscram_iterations = 4096"))
+}
+
+fn with_keys(settings: Settings) -> Server {
     let server = Server::with(settings);
     let set = ["user", "passwd", ALICE, "--password-stdin"];
     server.gatepost(&set, PASSWORD).unwrap();
@@ -148,6 +151,25 @@ fn connections(server: &Server) -> [Client; 2] {
         client.reply().unwrap();
     }
     both
+}
+
+/// S32: the seat of whoever signed in is safe, however the sign-in ended.
+#[test]
+fn a_flood_of_silent_connections_pushes_out_nobody_who_proved_a_password() {
+    let settings = Settings::new()
+        .with("auth", "scram = true\nscram_iterations = 4096")
+        .with("limits", "sessions = 4");
+    let server = with_keys(settings);
+    for mut client in connections(&server) {
+        let ours = exporter(&client);
+        let reply = with_rsasl(&mut client, &SCRAM_SHA256_PLUS, PASSWORD, ours);
+        assert!(reply.starts_with("235 2.7.0"), "{reply}");
+        let flood = (0..12).map(|_| Client::plain(server.submission).unwrap());
+        let mut silent: Vec<_> = flood.collect();
+        // The last of them is greeted, so all before it have been seated.
+        silent.last_mut().unwrap().reply().unwrap();
+        assert_eq!(&client.ask("NOOP").unwrap()[..3], "250");
+    }
 }
 
 fn exporter(client: &Client) -> [u8; 32] {
