@@ -43,7 +43,9 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Pre
     let authors = header
         .authors()
         .map(|author| (author.field, author.mailbox));
-    for (place, address) in envelope_sender.into_iter().chain(authors) {
+    // An app password may be narrowed to addresses that its account has lost.
+    let own = header.lacks_from().then_some(("From", about.own));
+    for (place, address) in envelope_sender.into_iter().chain(authors).chain(own) {
         if !(about.may_send_as)(address) {
             return Err(Refusal::NotYours {
                 place,
@@ -101,6 +103,15 @@ mod tests {
     }
 
     fn run(section: &str, sender: &str, recipients: &[&str]) -> Result<String, Refusal> {
+        run_as("joe@ours.example", section, sender, recipients)
+    }
+
+    fn run_as(
+        own: &str,
+        section: &str,
+        sender: &str,
+        recipients: &[&str],
+    ) -> Result<String, Refusal> {
         let options = Options {
             hostname: Domain::parse("mail.ours.example").unwrap(),
             header_octets: 100 << 10,
@@ -130,7 +141,7 @@ mod tests {
         };
         let about = Circumstances {
             options: &options,
-            own: &mailbox("joe@ours.example"),
+            own: &mailbox(own),
             may_send_as: &|address| address.folded_key() == "joe@ours.example",
             protection: AccountProtection::default(),
             submission: &submission,
@@ -140,6 +151,25 @@ mod tests {
         };
         prepare(section.as_bytes().to_vec(), &about)
             .map(|prepared| String::from_utf8(prepared.header).unwrap())
+    }
+
+    /// A message without an author gets the account's own address, if that may still be used.
+    #[test]
+    fn an_author_that_would_be_added_is_looked_at_like_any_other() {
+        assert!(run("Subject: x\r\n", "", &["ann@else.example"]).is_ok());
+        let refusal = run_as(
+            "gone@ours.example",
+            "Subject: x\r\n",
+            "",
+            &["ann@else.example"],
+        );
+        assert_eq!(
+            refusal,
+            Err(Refusal::NotYours {
+                place: "From",
+                address: mailbox("gone@ours.example"),
+            })
+        );
     }
 
     /// R6409-6.3a.

@@ -237,6 +237,11 @@ impl Header {
         str::from_utf8(&self.section[entry.field.value.clone()]).unwrap_or_default()
     }
 
+    /// Whether there is no From field, so that one will be added.
+    pub fn lacks_from(&self) -> bool {
+        !self.has(Kind::From)
+    }
+
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.entries.iter().any(|entry| entry.kind == kind)
     }
