@@ -2,15 +2,18 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Account, generate_password, password::SALT, random};
+use super::{
+    Account, generate_password,
+    password::SALT,
+    random,
+    secret::{Purpose, Secret},
+};
 use crate::{
-    envelope::AccountTls,
+    envelope::{AccountTls, AppPasswordId},
     policy::sending::{AddressPattern, Destinations},
     sasl::{Derivation, ScramKeys},
     store::{
@@ -19,9 +22,6 @@ use crate::{
         app_passwords::StoredAppPassword,
     },
 };
-
-/// What the store calls the key of the hashes.
-const SECRET: &str = "app-passwords";
 
 /// An app password that nobody has seen yet.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub async fn make_app_password(
     account: &StoredAccount,
     iterations: u32,
 ) -> Result<MadeAppPassword, AccountError> {
-    let secret = secret(store).await?;
+    let secret = Secret::read(store).await?;
     let password = generate_password(random());
     let (salt, iterations) = match &account.scram {
         Some(scram) => (scram.salt.clone(), scram.iterations),
@@ -63,20 +63,16 @@ pub async fn make_app_password(
     })
 }
 
-pub(super) async fn secret(store: &Store) -> Result<Zeroizing<[u8; 32]>, AccountError> {
-    store.secret(SECRET, Zeroizing::new(random())).await
-}
-
 /// Of the password without what people leave out or put in when they copy it by hand.
-pub(super) fn keyed_hash(secret: &[u8; 32], prepared: &SecretString) -> [u8; 32] {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret).expect("invariant: HMAC takes a key of any length");
-    for octet in prepared.expose_secret().bytes() {
-        if !matches!(octet, b'-' | b' ') {
-            mac.update(&[octet.to_ascii_lowercase()]);
-        }
-    }
-    mac.finalize().into_bytes().into()
+pub(super) fn keyed_hash(secret: &Secret, prepared: &SecretString) -> [u8; 32] {
+    let typed = prepared.expose_secret().bytes();
+    let plain: Zeroizing<Vec<u8>> = Zeroizing::new(
+        typed
+            .filter(|octet| !matches!(octet, b'-' | b' '))
+            .map(|octet| octet.to_ascii_lowercase())
+            .collect(),
+    );
+    secret.hash(Purpose::AppPassword, &plain)
 }
 
 /// The app password of this hash.
@@ -128,7 +124,7 @@ pub(super) fn narrowed(account: &Account, password: &StoredAppPassword) -> Accou
 /// One app password of an account, by its key.
 pub(super) fn by_id(
     passwords: &[StoredAppPassword],
-    id: crate::envelope::AppPasswordId,
+    id: AppPasswordId,
 ) -> Option<&StoredAppPassword> {
     passwords.iter().find(|password| password.id == id)
 }

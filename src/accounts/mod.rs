@@ -30,6 +30,7 @@ mod options;
 mod outcomes;
 mod password;
 mod scram;
+mod secret;
 mod sign_in;
 
 use std::{
@@ -45,9 +46,8 @@ use argon2::Params;
 use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::error;
-use zeroize::Zeroizing;
 
-use self::{behind::Behind, memory::Memory, outcomes::Outcomes};
+use self::{behind::Behind, memory::Memory, outcomes::Outcomes, secret::Secret};
 use crate::{
     envelope::{AccountId, AccountProtection, Identity, Moment},
     policy::{
@@ -108,10 +108,8 @@ pub struct Accounts {
     throttle: Mutex<Throttle>,
     waiting: AtomicUsize,
     workbench: Arc<password::Workbench>,
-    /// Makes what stands in for the salt of a name that has none; read when it is first needed.
-    secret: OnceCell<Zeroizing<[u8; 32]>>,
-    /// Key of the hashes of app passwords; read when it is first needed.
-    app_secret: OnceCell<Zeroizing<[u8; 32]>>,
+    /// Read when it is first needed.
+    secret: OnceCell<Secret>,
     /// Hashes computed for sign-ins since the start.
     hashes: AtomicU64,
     behind: mpsc::Sender<Behind>,
@@ -142,7 +140,6 @@ impl Accounts {
             waiting: AtomicUsize::new(0),
             workbench: Arc::default(),
             secret: OnceCell::new(),
-            app_secret: OnceCell::new(),
             hashes: AtomicU64::new(0),
             behind,
             store: store.clone(),

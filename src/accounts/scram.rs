@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tracing::error;
-use zeroize::Zeroizing;
 
-use super::{Accounts, login_name, memory::Known, password::SALT, random};
+use super::{
+    Accounts, login_name,
+    memory::Known,
+    password::SALT,
+    random,
+    secret::{Purpose, Secret},
+};
 use crate::{
     sasl::{LabelledKeys, Lookup, Ring, ScramKeys},
     session::KeysVerdict,
@@ -19,8 +22,6 @@ use crate::{
 pub(super) const PASSWORD: i64 = 0;
 /// The label of keys that nobody has.
 const NOBODY: i64 = -1;
-/// What the store calls the octets that make salts.
-const SECRET: &str = "scram-salts";
 
 impl Accounts {
     /// What a name can prove itself with. One that has nothing, or that nobody has, gets a salt that
@@ -47,8 +48,8 @@ impl Accounts {
         }
     }
 
-    async fn secret(&self) -> Result<&Zeroizing<[u8; 32]>, AccountError> {
-        let read = || self.store.secret(SECRET, Zeroizing::new(random()));
+    pub(super) async fn secret(&self) -> Result<&Secret, AccountError> {
+        let read = || Secret::read(&self.store);
         self.secret.get_or_try_init(read).await
     }
 }
@@ -73,11 +74,8 @@ fn own(known: &Arc<Known>) -> Option<Ring> {
     })
 }
 
-fn made_up(secret: &[u8; 32], name: &str, iterations: u32) -> Ring {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret).expect("invariant: HMAC takes a key of any length");
-    mac.update(name.as_bytes());
-    let octets: [u8; 32] = mac.finalize().into_bytes().into();
+fn made_up(secret: &Secret, name: &str, iterations: u32) -> Ring {
+    let octets = secret.hash(Purpose::Salt, name.as_bytes());
     Ring {
         salt: octets[..SALT].into(),
         iterations,

@@ -157,8 +157,7 @@ impl Accounts {
         if password.expose_secret().len() > PASSWORD_MAX {
             return SignInVerdict::Refused;
         }
-        let read = || app::secret(&self.store);
-        let keyed_hash = match self.app_secret.get_or_try_init(read).await {
+        let keyed_hash = match self.secret().await {
             Ok(secret) => app::keyed_hash(secret, password),
             Err(error) => {
                 error!(%error, "cannot look app passwords up");

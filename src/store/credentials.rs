@@ -1,7 +1,8 @@
 //! SQL of what accounts sign in with beside the hash of their password, and of our own secrets.
 
-use secrecy::{ExposeSecret, SecretString};
 use std::time::SystemTime;
+
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{
