@@ -24,7 +24,7 @@ use crate::{
     policy::routes::{Encryption, LocalRecipients, Origin, Transport, Trust},
     server::{DATABASE, inspect_pairs, leave_root},
     smtp::Mailbox,
-    store::{Store, StoreError},
+    store::{Store, StoreError, accounts::StoredAccount},
     tls,
 };
 
@@ -81,6 +81,7 @@ async fn around(path: &Path, loaded: &Loaded, settings: &Check) -> Vec<Finding> 
     findings.extend(of_user.filter(|finding| !known.contains(&finding.key)));
     findings.extend(data_dir(loaded));
     findings.extend(postmaster(loaded).await);
+    findings.extend(provable(loaded).await);
     findings.extend(authorities(loaded));
     findings.extend(resolver(loaded).await);
     findings.extend(accounts(loaded).await);
@@ -283,6 +284,33 @@ async fn postmaster(loaded: &Loaded) -> Vec<Finding> {
         }
     };
     vec![loaded.finding(key, text, level)]
+}
+
+/// Whose mail programs would be refused for preferring SCRAM. What is wrong with the database itself
+/// was told with the postmaster.
+async fn provable(loaded: &Loaded) -> Option<Finding> {
+    if !loaded.options.accounts.scram {
+        return None;
+    }
+    let path = loaded.config.data_dir.join(DATABASE);
+    let store = Store::open_read_only(&path).await.ok()?;
+    let accounts = store.accounts().await;
+    store.close().await;
+    let lacks = |account: &&StoredAccount| {
+        let scram = account.scram.as_ref();
+        !account.app_passwords_only && scram.is_none_or(|scram| scram.keys.is_none())
+    };
+    let accounts = accounts.ok()?;
+    let without: Vec<_> = accounts.iter().filter(lacks).collect();
+    let first = without.first()?;
+    let text = format!(
+        "{} of {} accounts, such as {}, cannot prove their password, and programs that prefer \
+         SCRAM are refused; set it anew",
+        without.len(),
+        accounts.len(),
+        first.name
+    );
+    Some(loaded.finding("auth.scram", text, Level::Warning))
 }
 
 /// Whether this system trusts anybody, where a route relies on that.

@@ -153,6 +153,21 @@ fn connections(server: &Server) -> [Client; 2] {
     both
 }
 
+/// Keys can only be made when a password is set: whoever turns SCRAM on hears who has none.
+#[test]
+fn check_names_those_who_cannot_prove_their_password() {
+    let settings = Settings::new().with("auth", "scram = true\nscram_iterations = 4096");
+    let server = with_keys(settings);
+    let said = server.manage(&["check"]);
+    let why = "1 of 2 accounts, such as bob@example.org, cannot prove their password";
+    assert!(said.contains(why), "{said}");
+    server
+        .gatepost(&["user", "passwd", BOB, "--password-stdin"], PASSWORD)
+        .unwrap();
+    let said = server.manage(&["check"]);
+    assert!(!said.contains("cannot prove"), "{said}");
+}
+
 /// S32: the seat of whoever signed in is safe, however the sign-in ended.
 #[test]
 fn a_flood_of_silent_connections_pushes_out_nobody_who_proved_a_password() {
