@@ -120,22 +120,30 @@ impl Store {
         name: &str,
         fresh: Zeroizing<[u8; 32]>,
     ) -> Result<Zeroizing<[u8; 32]>, AccountError> {
-        let mut change = self.change().await?;
+        // Nothing is written where there is one: sign-ins go on while the disk is full.
+        if let Some(secret) = self.stored_secret(name).await? {
+            return Ok(secret);
+        }
         sqlx::query("INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(name)
             .bind(&fresh[..])
-            .execute(&mut *change)
+            .execute(self.writer())
             .await?;
-        let (value,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM secrets WHERE name = $1")
+        let secret = self.stored_secret(name).await?;
+        secret.ok_or_else(|| AccountError::NotFound(format!("secret {name}")))
+    }
+
+    async fn stored_secret(&self, name: &str) -> Result<Option<Zeroizing<[u8; 32]>>, AccountError> {
+        let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT value FROM secrets WHERE name = $1")
             .bind(name)
-            .fetch_one(&mut *change)
+            .fetch_optional(self.reader())
             .await?;
-        change.commit().await?;
-        let value = Zeroizing::new(value);
-        let mut secret = Zeroizing::new([0; 32]);
-        // The schema takes no other length.
-        secret.copy_from_slice(&value);
-        Ok(secret)
+        Ok(row.map(|(value,)| {
+            let mut secret = Zeroizing::new([0; 32]);
+            // The schema takes no other length.
+            secret.copy_from_slice(&Zeroizing::new(value));
+            secret
+        }))
     }
 }
 
