@@ -82,6 +82,7 @@ async fn fill(store: &Store, incarnation: Incarnation, numbers: std::ops::Range<
                 body: BodyRow::Inline(&[b'x'; 200]),
                 received_at: now - Duration::from_millis(n % 3_600_000),
                 claimed_by: None,
+                sent: None,
             });
         }
         store.commit(batch, incarnation).await.expect("a commit");

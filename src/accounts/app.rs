@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     envelope::{AccountTls, AppPasswordId},
-    policy::sending::{AddressPattern, Destinations},
+    policy::sending::AddressPattern,
     sasl::{Derivation, ScramKeys},
+    smtp::Domain,
     store::{
         Store,
         accounts::{AccountError, StoredAccount},
@@ -112,7 +113,8 @@ pub(super) fn narrowed(account: &Account, password: &StoredAppPassword) -> Accou
         }
     }
     if !narrowing.to.is_empty() {
-        narrowed.destinations = Destinations::only(&narrowing.to);
+        let domains = narrowing.to.iter().map(Domain::canonical);
+        narrowed.destinations.narrow(domains.collect());
     }
     if narrowing.require_tls {
         narrowed.protection.tls = AccountTls::Require;

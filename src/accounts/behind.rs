@@ -90,6 +90,9 @@ pub(super) async fn run(accounts: Weak<Accounts>, store: Store, mut work: mpsc::
                 if let Err(error) = store.prune_known_networks(before).await {
                     warn!(%error, "cannot forget old known networks");
                 }
+                if let Err(error) = store.prune_volumes(SystemTime::now()).await {
+                    warn!(%error, "cannot forget what was sent long ago");
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! not kept, which is what the generation is for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
@@ -93,6 +93,8 @@ pub(super) struct Memory {
     /// By app password too: some may do less.
     accounts: Recent<(AccountId, Option<AppPasswordId>), Arc<Account>>,
     mailboxes: Recent<Box<str>, bool>,
+    /// The domains that are ours.
+    ours: Option<Arc<HashSet<String>>>,
 }
 
 impl Memory {
@@ -102,6 +104,7 @@ impl Memory {
             names: Recent::new(REMEMBERED),
             accounts: Recent::new(REMEMBERED),
             mailboxes: Recent::new(REMEMBERED),
+            ours: None,
         }
     }
 
@@ -115,6 +118,17 @@ impl Memory {
         self.names.clear();
         self.accounts.clear();
         self.mailboxes.clear();
+        self.ours = None;
+    }
+
+    pub(super) fn ours(&self) -> Option<Arc<HashSet<String>>> {
+        self.ours.clone()
+    }
+
+    pub(super) fn keep_ours(&mut self, generation: u64, ours: &Arc<HashSet<String>>) {
+        if generation == self.generation {
+            self.ours = Some(Arc::clone(ours));
+        }
     }
 
     pub(super) fn name(&self, name: &str) -> Option<Option<Arc<Known>>> {

@@ -32,8 +32,10 @@ mod password;
 mod scram;
 mod secret;
 mod sign_in;
+mod volumes;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize},
@@ -47,10 +49,11 @@ use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::error;
 
-use self::{behind::Behind, memory::Memory, outcomes::Outcomes, secret::Secret};
+use self::{behind::Behind, memory::Memory, outcomes::Outcomes, secret::Secret, volumes::Volumes};
 use crate::{
     envelope::{AccountId, AccountProtection, Identity, Moment},
     policy::{
+        allowance::Ceiling,
         sending::{Destinations, Rights},
         throttle::Throttle,
     },
@@ -81,6 +84,10 @@ pub struct Account {
     pub enabled: bool,
     /// Whom it may send to.
     pub destinations: Destinations,
+    /// How much it may send, for each scope that its mail counts for.
+    pub ceilings: Arc<[Ceiling]>,
+    /// The domains that are ours (canonical).
+    pub ours: Arc<HashSet<String>>,
     /// What holds for all its mail.
     pub protection: AccountProtection,
     /// When what it signed in with ends.
@@ -106,6 +113,7 @@ pub struct Accounts {
     memory: Mutex<Memory>,
     outcomes: Outcomes,
     throttle: Mutex<Throttle>,
+    volumes: Mutex<Volumes>,
     waiting: AtomicUsize,
     workbench: Arc<password::Workbench>,
     /// Read when it is first needed.
@@ -136,6 +144,7 @@ impl Accounts {
             settings: ArcSwap::from_pointee(Settings::new(options)),
             started: Instant::now(),
             memory: Mutex::new(Memory::new()),
+            volumes: Mutex::new(Volumes::new()),
             outcomes: Outcomes::new(random()),
             waiting: AtomicUsize::new(0),
             workbench: Arc::default(),
@@ -215,6 +224,13 @@ impl Accounts {
                 None => return Ok(None),
             }
         }
+        let domain = stored.address.domain();
+        let limits = self
+            .store
+            .limits_of(stored.id, domain, by.app_password)
+            .await?;
+        let ours = self.ours().await?;
+        volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
         Ok(Some(account))
@@ -268,6 +284,8 @@ fn account_of(stored: &StoredAccount) -> Account {
         rights: Rights::new(stored.patterns.clone()),
         enabled: stored.enabled,
         destinations: Destinations::default(),
+        ceilings: Arc::default(),
+        ours: Arc::default(),
         ends_at: None,
         protection: stored.protection,
     }

@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     Salt,
     /// To know an app password again.
     AppPassword,
+    /// To know again whom an account wrote to.
+    Correspondent,
 }
 
 /// Made once for an installation, and the same for all its nodes.
@@ -39,6 +41,7 @@ impl Secret {
         mac.update(match purpose {
             Purpose::Salt => b"salt\0",
             Purpose::AppPassword => b"app password\0",
+            Purpose::Correspondent => b"correspondent\0",
         });
         mac.update(octets);
         mac.finalize().into_bytes().into()

@@ -493,6 +493,7 @@ impl Fixture {
             iterations: made.iterations,
             keys: &made.keys,
             narrowing: &narrowing,
+            per_day: None,
         };
         let now = SystemTime::now();
         self.store.add_app_password(ALICE, new, now).await.unwrap();

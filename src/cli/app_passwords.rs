@@ -52,6 +52,9 @@ pub enum AppPasswordCommand {
         /// It ends at this time (2027-01-31T12:00:00Z) or with this day (2027-01-31, in UTC).
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
+        /// Messages within any day at most.
+        #[arg(long, value_name = "N")]
+        per_day: Option<u64>,
         /// All its mail goes as with REQUIRETLS (RFC 8689).
         #[arg(long)]
         require_tls: bool,
@@ -94,6 +97,7 @@ impl AppPasswordCommand {
                 to,
                 network,
                 expires,
+                per_day,
                 require_tls,
             } => {
                 let account = account(&store, &user).await?;
@@ -120,6 +124,7 @@ impl AppPasswordCommand {
                     iterations: made.iterations,
                     keys: &made.keys,
                     narrowing: &narrowing,
+                    per_day,
                 };
                 store.add_app_password(&account.name, new, now).await?;
                 let password = made.password.expose_secret();

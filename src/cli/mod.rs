@@ -14,6 +14,7 @@ mod dns;
 mod doctor;
 mod events;
 mod forecast;
+mod limits;
 mod password;
 mod queue;
 mod route;
@@ -73,6 +74,9 @@ enum Command {
     /// Make, list and revoke passwords for single devices and programs.
     #[command(subcommand)]
     AppPassword(app_passwords::AppPasswordCommand),
+    /// Set how much may be sent, and where to: by site, domain, account or app password.
+    #[command(subcommand)]
+    Limit(limits::LimitCommand),
     /// Look at mail in custody, hold it, try it again, cancel it.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -145,6 +149,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Reload => reload(&as_service(&cli.config)?)?,
         Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
         Command::AppPassword(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::Limit(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Queue(command) => return command.run(&cli.config, cli.json).await,
         Command::Trace(traced) => {

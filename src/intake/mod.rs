@@ -115,9 +115,25 @@ impl Intake {
                 return SenderVerdict::Unavailable;
             }
         };
-        if !account.is_some_and(|account| may_use(&account, sender)) {
+        let Some(account) = account.filter(|account| may_use(account, sender)) else {
             tracing::info!(account = %by, sender = %sender, "sender refused");
             return SenderVerdict::NotYours;
+        };
+        match self
+            .accounts
+            .over_limit(&account, 1, size_octets.unwrap_or(0))
+            .await
+        {
+            Ok(None) => {}
+            Ok(Some(excess)) => {
+                let refusal = Refusal::OverLimit(excess);
+                tracing::info!(account = %by, sender = %sender, cause = %refusal, "sender refused");
+                return SenderVerdict::OverLimit(refusal.reply());
+            }
+            Err(error) => {
+                tracing::warn!(account = %by, error = %error, "limits could not be read");
+                return SenderVerdict::Unavailable;
+            }
         }
         match self.spool.room_for(size_octets.unwrap_or(0)) {
             Ok(()) => SenderVerdict::Granted,
@@ -227,7 +243,15 @@ impl Intake {
         let message_id = message_id(&header).map(str::to_owned);
         let sender = envelope.sender.clone();
         let recipients = envelope.recipients.len();
-        self.spool
+        let counted = self
+            .accounts
+            .count(&account, &envelope.recipients, size_octets);
+        let counted = counted
+            .await
+            .map_err(|error| Refusal::Accounts(error.to_string()))?;
+        let sent = counted.map_err(Refusal::OverLimit)?;
+        let committed = self
+            .spool
             .commit(NewMessage {
                 id: id.clone(),
                 account: Some(by.clone()),
@@ -237,8 +261,14 @@ impl Intake {
                 header,
                 body,
                 received_at,
+                sent: Some(sent.clone()),
             })
-            .await?;
+            .await;
+        if let Err(error) = committed {
+            self.accounts.give_back(&sent);
+            return Err(error.into());
+        }
+        self.accounts.keep(&sent);
         tracing::info!(
             queue_id = %id,
             account = %by,

@@ -3,7 +3,7 @@
 use super::draft::Break;
 use crate::{
     message::{CannotConvert, Fault},
-    policy::content,
+    policy::{allowance::Excess, content},
     smtp::{Mailbox, Reply},
     spool::CustodyError,
 };
@@ -28,6 +28,9 @@ pub(super) enum Refusal {
     /// `TLS-Required: No` from an account that may not say so.
     #[error("TLS-Required: No, which the account may not ask for")]
     MayNotLowerTls,
+    /// It would pass a limit of what may be sent.
+    #[error("limit {} {} of {} would be passed", .0.kind.as_str(), .0.most, .0.scope)]
+    OverLimit(Excess),
     /// Closed or removed since the sign-in.
     #[error("account is closed")]
     AccountClosed,
@@ -56,6 +59,7 @@ impl Refusal {
             Refusal::LongLine(why) => content::long_line(*why),
             Refusal::NotYours { address, .. } => content::not_yours(address),
             Refusal::MayNotLowerTls => content::may_not_lower_tls(),
+            Refusal::OverLimit(excess) => content::over_limit(excess),
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
@@ -71,6 +75,7 @@ impl Refusal {
         match self {
             Refusal::Content(_) | Refusal::LongLine(_) => "content",
             Refusal::NotYours { .. } | Refusal::MayNotLowerTls | Refusal::AccountClosed => "rights",
+            Refusal::OverLimit(_) => "limits",
             Refusal::Custody(_) => "custody",
             Refusal::Accounts(_)
             | Refusal::Signing(_)

@@ -211,12 +211,14 @@ impl Decide for Desk {
                 sender,
                 recipient,
                 protection,
+                before,
             } => {
                 let asked = Asked {
                     by: &by,
                     sender: &sender,
                     recipient: &recipient,
                     protection,
+                    before,
                 };
                 Verdict::Recipient(self.recipients.check(asked).await)
             }

@@ -47,6 +47,8 @@ pub struct Asked<'a> {
     pub recipient: &'a Mailbox,
     /// What the transaction asks of hand-offs so far.
     pub protection: Protection,
+    /// Recipients of the transaction before it.
+    pub before: usize,
 }
 
 /// Where a recipient can be reached; handed in by `server`.

@@ -75,6 +75,7 @@ impl Machine for Script {
                 "ASK" => {
                     self.asking = true;
                     self.outputs.push_back(Output::Ask(Question::Recipient {
+                        before: 0,
                         by: Identity {
                             account: crate::envelope::AccountId(1),
                             name: "ann".into(),

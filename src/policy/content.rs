@@ -3,6 +3,9 @@
 //! Every fault of the content, every right that is missing and every failure of custody has one
 //! reply here (RFC 5321 §4.3.2, RFC 3463, RFC 6409 §6). Nothing here finds faults.
 
+use std::time::Duration;
+
+use super::allowance::{Excess, LimitKind};
 use crate::{
     message::{AddressFault, CannotConvert, Fault},
     smtp::{Mailbox, Reply},
@@ -109,6 +112,58 @@ pub fn may_not_lower_tls() -> Reply {
     )
 }
 
+/// The reply where a message would pass a limit of what may be sent (S30): transient wherever time
+/// helps.
+pub fn over_limit(excess: &Excess) -> Reply {
+    let most = excess.most;
+    let (what, span) = match excess.kind {
+        LimitKind::MessageOctets => {
+            let text = format!("Message is over the {most} octet limit");
+            return Reply::new(552, 3, 4, text);
+        }
+        LimitKind::MessageRecipients => ("recipients", "a message"),
+        LimitKind::MessagesHour => ("messages", "an hour"),
+        LimitKind::MessagesDay => ("messages", "a day"),
+        LimitKind::RecipientsHour => ("recipients", "an hour"),
+        LimitKind::RecipientsDay => ("recipients", "a day"),
+        LimitKind::NewRecipientsDay => ("new recipients", "a day"),
+    };
+    let Some(free_in) = excess.free_in else {
+        let text = format!("You may send to {most} {what} {span} only");
+        return Reply::new(550, 7, 1, text);
+    };
+    // What time mends has the codes that clients know of rates and of recipients.
+    let code = match excess.kind {
+        LimitKind::MessagesHour | LimitKind::MessagesDay => 450,
+        _ => 452,
+    };
+    let text = format!(
+        "Limit of {most} {what} {span} is reached, try again in {}",
+        span_of(free_in)
+    );
+    Reply::new(code, 7, 1, text)
+}
+
+/// The same for one recipient more than the message has: it can go with another message.
+pub fn one_more(excess: &Excess) -> Reply {
+    match excess.kind {
+        LimitKind::MessageRecipients if excess.most > 0 => {
+            Reply::new(452, 5, 3, "Too many recipients, send the rest separately")
+        }
+        _ => over_limit(excess),
+    }
+}
+
+/// In words, rounded up.
+fn span_of(span: Duration) -> String {
+    let minutes = span.as_secs().div_ceil(60).max(1);
+    match (minutes / 60, minutes % 60) {
+        (0, 1) => "1 minute".to_owned(),
+        (0, minutes) => format!("{minutes} minutes"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
 /// The reply where the account was closed or removed since it signed in.
 pub fn account_closed() -> Reply {
     Reply::new(550, 7, 1, "This account may not send mail")
@@ -189,6 +244,49 @@ mod tests {
         ] {
             assert_eq!(line(&refusal(&fault)), expected, "{fault:?}");
         }
+    }
+
+    /// S30.
+    #[test]
+    fn limits_that_time_mends_are_transient() {
+        let excess = |kind, minutes: Option<u64>| Excess {
+            scope: crate::policy::allowance::Scope::Site,
+            kind,
+            most: 5,
+            free_in: minutes.map(|minutes| Duration::from_secs(minutes * 60)),
+        };
+        for (kind, minutes, expected) in [
+            (
+                LimitKind::MessagesHour,
+                Some(1),
+                "450 4.7.1 Limit of 5 messages an hour is reached, try again in 1 minute",
+            ),
+            (
+                LimitKind::RecipientsDay,
+                Some(125),
+                "452 4.7.1 Limit of 5 recipients a day is reached, try again in 2 h 5 min",
+            ),
+            (
+                LimitKind::NewRecipientsDay,
+                Some(59),
+                "452 4.7.1 Limit of 5 new recipients a day is reached, try again in 59 minutes",
+            ),
+            (
+                LimitKind::RecipientsHour,
+                None,
+                "550 5.7.1 You may send to 5 recipients an hour only",
+            ),
+            (
+                LimitKind::MessageOctets,
+                None,
+                "552 5.3.4 Message is over the 5 octet limit",
+            ),
+        ] {
+            assert_eq!(line(&over_limit(&excess(kind, minutes))), expected);
+        }
+        let one_more = one_more(&excess(LimitKind::MessageRecipients, None));
+        let expected = "452 4.5.3 Too many recipients, send the rest separately";
+        assert_eq!(line(&one_more), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! No I/O, no clock, no randomness, no logging: whoever asks brings time and random octets, and
 //! writes down what came of it.
 
+pub mod allowance;
 pub mod content;
 pub mod dane;
 pub mod retry;

@@ -75,19 +75,25 @@ pub struct Rights {
 
 /// Whom mail may go to, by recipient domain.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Destinations(Option<HashSet<String>>);
+pub struct Destinations(Vec<HashSet<String>>);
 
 impl Destinations {
     /// These domains, and none below them.
     pub fn only(domains: &[Domain]) -> Self {
-        Destinations(Some(domains.iter().map(Domain::canonical).collect()))
+        let mut destinations = Destinations::default();
+        destinations.narrow(domains.iter().map(Domain::canonical).collect());
+        destinations
+    }
+
+    /// Of these, those among `domains` (canonical) alone.
+    pub fn narrow(&mut self, domains: HashSet<String>) {
+        self.0.push(domains);
     }
 
     /// Whether mail may go to this domain; everywhere by default.
     pub fn allow(&self, domain: &Domain) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|domains| domains.contains(&domain.canonical()))
+        let name = domain.canonical();
+        self.0.iter().all(|domains| domains.contains(&name))
     }
 }
 
@@ -248,6 +254,15 @@ mod tests {
             assert_eq!(only.allow(&domain(to)), may, "{to}");
             assert!(Destinations::default().allow(&domain(to)));
         }
+    }
+
+    #[test]
+    fn destinations_of_several_hold_together() {
+        let domain = |text: &str| Domain::parse(text).unwrap();
+        let mut both = Destinations::only(&[domain("a.example"), domain("b.example")]);
+        both.narrow(["b.example".to_owned(), "c.example".to_owned()].into());
+        let allowed = ["a.example", "b.example", "c.example"].map(|it| both.allow(&domain(it)));
+        assert_eq!(allowed, [false, true, false]);
     }
 
     #[test]

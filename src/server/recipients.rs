@@ -15,6 +15,7 @@ use crate::{
     config::Forecast,
     envelope::{AccountProtection, AccountTls, Protection, TlsWish},
     listener::{Asked, RecipientCheck},
+    policy::content,
     policy::routes::{LocalRecipients, Mx, Origin, RouteTable, Transport},
     reach::{Outlook, Reach},
     session::RecipientVerdict,
@@ -81,6 +82,15 @@ impl Reachable {
         };
         if !account.destinations.allow(asked.recipient.domain()) {
             return RecipientVerdict::NotAllowed;
+        }
+        match self
+            .accounts
+            .over_limit(&account, asked.before + 1, 0)
+            .await
+        {
+            Ok(None) => {}
+            Ok(Some(excess)) => return RecipientVerdict::OverLimit(content::one_more(&excess)),
+            Err(_) => return RecipientVerdict::Unavailable,
         }
         let origin = Origin::new(asked.sender, Some(&asked.by.name));
         let verdict = self.reach(asked.recipient, &origin).await;

@@ -188,6 +188,7 @@ pub(super) async fn check_postmaster(reachable: &Reachable, postmaster: &Mailbox
         RecipientVerdict::NoRoute => bail!("postmaster: no route takes mail for {postmaster}"),
         RecipientVerdict::Unavailable
         | RecipientVerdict::NotAllowed
+        | RecipientVerdict::OverLimit(_)
         | RecipientVerdict::NoSuchDomain
         | RecipientVerdict::NullMx
         | RecipientVerdict::CannotBeProtected(_)

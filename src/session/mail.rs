@@ -85,6 +85,7 @@ impl Session {
             }
             SenderVerdict::NotYours => replies::sender_not_yours(sender),
             SenderVerdict::NoRoom => replies::no_room(),
+            SenderVerdict::OverLimit(reply) => reply,
             SenderVerdict::Unavailable => replies::rights_unavailable(),
         };
         self.send(reply);

@@ -57,6 +57,7 @@ impl Session {
             sender: transaction.envelope.sender.clone(),
             recipient: mailbox.clone(),
             protection: transaction.envelope.protection,
+            before: transaction.envelope.recipients.len(),
         };
         let recipient = Recipient {
             mailbox,
@@ -79,6 +80,7 @@ impl Session {
             RecipientVerdict::NoSuchMailbox => replies::no_such_mailbox(),
             RecipientVerdict::NoRoute => replies::no_route(mailbox),
             RecipientVerdict::NotAllowed => replies::recipient_not_allowed(mailbox),
+            RecipientVerdict::OverLimit(reply) => reply,
             RecipientVerdict::Unavailable => replies::recipient_unavailable(),
             RecipientVerdict::NoSuchDomain => replies::no_such_domain(mailbox),
             RecipientVerdict::NullMx => replies::null_mx(mailbox),

@@ -236,7 +236,7 @@ pub(super) fn no_route(recipient: &Mailbox) -> Reply {
 /// Which domains are allowed is between the owner and the device.
 pub(super) fn recipient_not_allowed(recipient: &Mailbox) -> Reply {
     let domain = recipient.domain();
-    let text = format!("{domain} is not among the domains that this password may send to");
+    let text = format!("{domain} is not among the domains that you may send to");
     Reply::new(550, 7, 1, text)
 }
 

@@ -60,6 +60,8 @@ pub enum Question {
         recipient: Mailbox,
         /// What the transaction asks of hand-offs so far.
         protection: Protection,
+        /// Recipients taken before it.
+        before: usize,
     },
     /// The content is complete: the octets of every `Content` since the last message. Take
     /// custody of it, or say why not.
@@ -119,7 +121,7 @@ pub enum SignInVerdict {
 }
 
 /// Whether a reverse-path may be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum SenderVerdict {
     /// It may.
@@ -128,6 +130,8 @@ pub enum SenderVerdict {
     NotYours,
     /// The spool has no room for the declared size.
     NoRoom,
+    /// Its account has sent as much as it may, or the message is larger than it may send.
+    OverLimit(Reply),
     /// The account's rights cannot be read now.
     Unavailable,
 }
@@ -144,6 +148,8 @@ pub enum RecipientVerdict {
     NoRoute,
     /// What the client signed in with may not send there.
     NotAllowed,
+    /// It may not send to so many.
+    OverLimit(Reply),
     /// It cannot be said now.
     Unavailable,
     /// Its domain does not exist.

@@ -6,6 +6,7 @@ use super::Body;
 use crate::{
     envelope::{BodyType, Envelope, Identity, Protection, QueueId, Recipient},
     smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
+    store::limits::Sent,
 };
 
 /// What intake hands over.
@@ -26,6 +27,8 @@ pub struct NewMessage {
     pub body: Body,
     /// When the message was complete.
     pub received_at: SystemTime,
+    /// How it counts for its account's limits.
+    pub sent: Option<Sent>,
 }
 
 /// Content in custody: immutable.

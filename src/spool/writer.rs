@@ -254,6 +254,7 @@ impl Writer {
             },
             received_at: message.received_at,
             claimed_by: claimed.then_some(self.shared.incarnation),
+            sent: message.sent.as_ref(),
         });
     }
 
@@ -271,6 +272,7 @@ impl Writer {
             body: BodyRow::Inline(&report.body),
             received_at: report.made_at,
             claimed_by: claimed.then_some(self.shared.incarnation),
+            sent: None,
         });
     }
 

@@ -7,10 +7,11 @@ use sqlx::SqliteConnection;
 use super::{
     Store, StoreError,
     accounts::{AccountError, id_and_address, seconds, taken, time, touched_one},
+    limits,
 };
 use crate::{
     envelope::{AccountId, AppPasswordId},
-    policy::throttle::Network,
+    policy::{allowance::LimitKind, throttle::Network},
     sasl::ScramKeys,
     smtp::{Domain, Mailbox},
 };
@@ -45,6 +46,8 @@ pub struct NewAppPassword<'a> {
     pub keys: &'a ScramKeys,
     /// What it is narrowed to.
     pub narrowing: &'a Narrowing,
+    /// Messages within any day at most.
+    pub per_day: Option<u64>,
 }
 
 /// An app password as stored.
@@ -143,7 +146,7 @@ impl Store {
         .fetch_one(&mut *change)
         .await
         .map_err(|error| taken(error, &format!("app password {:?} of {name}", new.label)))?;
-        for (kind, value) in limits(new.narrowing) {
+        for (kind, value) in narrowed(new.narrowing) {
             sqlx::query(
                 r#"
                 INSERT INTO app_password_limits (app_password_id, kind, value)
@@ -157,6 +160,8 @@ impl Store {
             .execute(&mut *change)
             .await?;
         }
+        let kind = LimitKind::MessagesDay;
+        limits::put(&mut change, "app-password", id, kind, new.per_day).await?;
         change.commit().await?;
         Ok(AppPasswordId(id))
     }
@@ -252,7 +257,7 @@ impl Store {
     }
 }
 
-fn limits(narrowing: &Narrowing) -> impl Iterator<Item = (&'static str, String)> + '_ {
+fn narrowed(narrowing: &Narrowing) -> impl Iterator<Item = (&'static str, String)> + '_ {
     let send_as = narrowing
         .send_as
         .iter()
@@ -370,6 +375,7 @@ mod tests {
             iterations: 4_096,
             keys: &keys(3),
             narrowing: &narrowing,
+            per_day: None,
         };
         store.add_app_password(NAME, new, NOW).await
     }
@@ -391,6 +397,7 @@ mod tests {
             iterations: 4_096,
             keys: &keys(3),
             narrowing: &narrowing,
+            per_day: None,
         };
         let id = store.add_app_password(NAME, new, NOW).await.unwrap();
         let stored = &store.app_passwords(account).await.unwrap()[0];

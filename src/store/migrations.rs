@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (
         1,
         "accounts",
@@ -60,6 +60,11 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
         10,
         "address_kinds",
         include_str!("../../migrations/sqlite/0010_address_kinds.sql"),
+    ),
+    (
+        11,
+        "limits",
+        include_str!("../../migrations/sqlite/0011_limits.sql"),
     ),
 ];
 

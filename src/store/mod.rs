@@ -27,6 +27,7 @@ pub mod app_passwords;
 pub mod credentials;
 pub mod dkim;
 mod error;
+pub mod limits;
 mod migrations;
 pub mod queue;
 pub mod sts;

@@ -62,7 +62,7 @@ fn a_scanners_password_sends_as_the_scanner_within_the_house() {
     ask(
         &mut client,
         "RCPT TO:<x@any.example>",
-        "550 5.7.1 any.example is not among the domains that this password may send to",
+        "550 5.7.1 any.example is not among the domains that you may send to",
     );
     ask(&mut client, &format!("RCPT TO:<{BOB}>"), "250 2.1.5");
     ask(&mut client, "DATA", "354");

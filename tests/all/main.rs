@@ -17,6 +17,7 @@ mod handoff;
 mod hop;
 mod house;
 mod lab;
+mod limits;
 mod long_lines;
 mod mx;
 mod patience;

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     envelope::{BodyType, Envelope, Identity, Level, Link, Outcome, QueueId, Status, TlsWish},
     smtp::{EnvelopeId, Mailbox, OriginalRecipient},
-    store::{Store, StoreError},
+    store::{
+        Store, StoreError,
+        limits::{Sent, Volumes},
+    },
 };
 
 /// A message as its rows need it.
@@ -41,6 +44,8 @@ pub struct MessageRow<'a> {
     pub received_at: SystemTime,
     /// Whose claim it is born with.
     pub claimed_by: Option<Incarnation>,
+    /// How it counts for limits.
+    pub sent: Option<&'a Sent>,
 }
 
 /// Where a body is.
@@ -153,6 +158,8 @@ pub struct EventRow<'a> {
 pub struct Batch {
     messages: Rows,
     recipients: Rows,
+    volumes: Volumes,
+    correspondents: Rows,
     records: Rows,
     releases: Rows,
     events: Rows,
@@ -177,6 +184,8 @@ impl Batch {
         Batch {
             messages: Rows::default(),
             recipients: Rows::default(),
+            volumes: Volumes::default(),
+            correspondents: Rows::default(),
             records: Rows::default(),
             releases: Rows::default(),
             events: Rows::default(),
@@ -245,6 +254,17 @@ impl Batch {
                 .optional_text(recipient.notify.map(|notify| notify.to_string()).as_deref())
                 .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
                 .end();
+        }
+        if let Some(sent) = row.sent {
+            self.volumes.add(sent);
+            for recipient in &sent.correspondents {
+                self.correspondents
+                    .row()
+                    .number(sent.account.0)
+                    .number(recipient)
+                    .number(sent.day())
+                    .end();
+            }
         }
         if self.first.is_none() {
             self.first = Some((row.number, row.id.as_str().to_owned()));
@@ -367,6 +387,18 @@ impl Store {
         incarnation: Incarnation,
     ) -> Result<Committed, StoreError> {
         let first = batch.first;
+        let mut volumes = Rows::default();
+        for (scope, slot, counts) in batch.volumes.rows() {
+            volumes
+                .row()
+                .text(&scope)
+                .number(slot)
+                .number(counts.messages)
+                .number(counts.recipients)
+                .number(counts.outside)
+                .number(counts.first_time)
+                .end();
+        }
         let only_messages =
             batch.records.is_empty() && batch.releases.is_empty() && batch.events.is_empty();
         let mut connection = self.writer().acquire().await?;
@@ -374,7 +406,9 @@ impl Store {
         let mut query = sqlx::query(statement)
             .bind(batch.messages.finish())
             .bind(batch.contents)
-            .bind(batch.recipients.finish());
+            .bind(batch.recipients.finish())
+            .bind(volumes.finish())
+            .bind(batch.correspondents.finish());
         if !only_messages {
             query = query
                 .bind(batch.records.finish())

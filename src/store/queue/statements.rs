@@ -1,6 +1,6 @@
 //! The statements of a group commit: constant, and each keeps to keys and indexes.
 
-/// `$1` messages, `$2` contents, `$3` recipients.
+/// `$1` messages, `$2` contents, `$3` recipients, `$4` volumes, `$5` correspondents.
 ///
 /// Not `?1`: sqlx takes the gaps that a statement leaves for parameters of their own.
 macro_rules! accept {
@@ -32,11 +32,29 @@ macro_rules! accept {
         SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4,
                value ->> 5, value ->> 6
           FROM json_each($3);
+
+        INSERT INTO sent_volumes (scope, slot, messages, recipients, outside, first_time)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+          FROM json_each($4)
+         WHERE true                             -- else ON would be read as that of a join
+            ON CONFLICT (scope, slot) DO UPDATE
+           SET messages = messages + excluded.messages,
+               recipients = recipients + excluded.recipients,
+               outside = outside + excluded.outside,
+               first_time = first_time + excluded.first_time;
+
+        INSERT INTO correspondents (account_id, recipient, last_day)
+        SELECT value ->> 0, value ->> 1, value ->> 2
+          FROM json_each($5)
+         WHERE EXISTS (SELECT 1 FROM accounts WHERE account_id = value ->> 0)
+            ON CONFLICT (account_id, recipient) DO UPDATE
+           SET last_day = excluded.last_day
+         WHERE last_day < excluded.last_day;
         "#
     };
 }
 
-/// `$4` records, `$5` releases, `$6` events.
+/// `$6` records, `$7` releases, `$8` events.
 macro_rules! settle {
     () => {
         r#"
@@ -49,7 +67,7 @@ macro_rules! settle {
                j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8, j.value ->> 9,
                j.value ->> 10, j.value ->> 12, j.value ->> 13, j.value ->> 14, j.value ->> 15,
                j.value ->> 16, j.value ->> 17, j.value ->> 18, j.value ->> 19
-          FROM json_each($4) AS j
+          FROM json_each($6) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
          WHERE j.value ->> 7 IS NOT NULL;       -- nobody was asked
@@ -58,12 +76,23 @@ macro_rules! settle {
                (at, account, account_name, kind, queue_id, report_of, recipient, code, text)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
                value ->> 6, value ->> 7, value ->> 8
-          FROM json_each($6);
+          FROM json_each($8);
+
+        INSERT INTO sent_volumes (scope, slot, failed)
+        SELECT 'account ' || m.account, (j.value ->> 6) / 600000, count(*)
+          FROM json_each($6) AS j
+         CROSS JOIN messages AS m ON m.id = j.value ->> 0
+         WHERE j.value ->> 7 = 'failed'
+           AND m.account IS NOT NULL
+           AND m.report_of IS NULL
+         GROUP BY 1, 2
+            ON CONFLICT (scope, slot) DO UPDATE
+           SET failed = failed + excluded.failed;
 
         DELETE FROM recipients
          WHERE (message, number) IN
                (SELECT m.number, j.value ->> 1
-                  FROM json_each($4) AS j
+                  FROM json_each($6) AS j
                  CROSS JOIN messages AS m ON m.id = j.value ->> 0
                  WHERE j.value ->> 2 = 'done');
 
@@ -79,7 +108,7 @@ macro_rules! settle {
                     THEN r.unprotected_since
                     ELSE j.value ->> 21
                END
-          FROM json_each($4) AS j
+          FROM json_each($6) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          CROSS JOIN recipients AS r ON r.message = m.number AND r.number = j.value ->> 1
          WHERE j.value ->> 2 IN ('due', 'held')
@@ -97,7 +126,7 @@ macro_rules! settle {
         SELECT body_file
           FROM contents
          WHERE message IN (SELECT m.number
-                             FROM json_each($4) AS j
+                             FROM json_each($6) AS j
                             CROSS JOIN messages AS m ON m.id = j.value ->> 0
                             WHERE j.value ->> 2 = 'done')
            AND body_file IS NOT NULL
@@ -108,7 +137,7 @@ macro_rules! settle {
                 departed_at, report_of)
         SELECT m.id, m.message_id, m.account, m.account_name, m.sender, m.size_octets,
                m.received_at, j.value ->> 6, m.report_of
-          FROM json_each($4) AS j
+          FROM json_each($6) AS j
          CROSS JOIN messages AS m ON m.id = j.value ->> 0
          WHERE j.value ->> 2 = 'done'
            AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = m.number)
@@ -116,7 +145,7 @@ macro_rules! settle {
 
         DELETE FROM messages
          WHERE number IN (SELECT m.number
-                            FROM json_each($4) AS j
+                            FROM json_each($6) AS j
                            CROSS JOIN messages AS m ON m.id = j.value ->> 0
                            WHERE j.value ->> 2 = 'done')
            AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.message = messages.number);
@@ -124,7 +153,7 @@ macro_rules! settle {
         UPDATE recipients
            SET claimed_by = NULL
          WHERE message IN (SELECT m.number
-                             FROM json_each($5) AS j
+                             FROM json_each($7) AS j
                             CROSS JOIN messages AS m ON m.id = j.value ->> 0)
            AND claimed_by IS NOT NULL;
         "#
