@@ -82,6 +82,8 @@ async fn fill(store: &Store, incarnation: Incarnation, numbers: std::ops::Range<
                 body: BodyRow::Inline(&[b'x'; 200]),
                 received_at: now - Duration::from_millis(n % 3_600_000),
                 claimed_by: None,
+                is_held: false,
+                due_at: None,
                 sent: None,
             });
         }

@@ -179,6 +179,7 @@ fn message(body: gatepost::spool::Body) -> NewMessage {
         header: HEADER.to_vec(),
         body,
         received_at: SystemTime::now(),
+        start: Default::default(),
         sent: None,
     }
 }

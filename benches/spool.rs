@@ -110,6 +110,7 @@ async fn one(spool: &Spool) {
         header: b"Subject: bench\r\nFrom: alice@example.org\r\n\r\n".repeat(8),
         body: body.finish().await.expect("a body"),
         received_at: SystemTime::now(),
+        start: Default::default(),
         sent: None,
     };
     spool.commit(message).await.expect("custody");

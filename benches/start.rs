@@ -161,6 +161,7 @@ async fn submit(spool: Arc<Spool>, messages: usize) {
             header: b"Subject: bench\r\nFrom: user1@example.org\r\n\r\n".to_vec(),
             body: body.finish().await.expect("a body"),
             received_at: SystemTime::now(),
+            start: Default::default(),
             sent: None,
         };
         spool.commit(message).await.expect("custody");

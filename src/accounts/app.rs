@@ -119,6 +119,7 @@ pub(super) fn narrowed(account: &Account, password: &StoredAppPassword) -> Accou
     if narrowing.require_tls {
         narrowed.protection.tls = AccountTls::Require;
     }
+    narrowed.hold = narrowing.hold;
     narrowed.ends_at = narrowing.expires_at;
     narrowed
 }

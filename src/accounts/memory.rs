@@ -121,6 +121,12 @@ impl Memory {
         self.ours = None;
     }
 
+    /// What accounts may do is read anew; who they are stays.
+    pub(super) fn forget_accounts(&mut self) {
+        self.generation += 1;
+        self.accounts.clear();
+    }
+
     pub(super) fn ours(&self) -> Option<Arc<HashSet<String>>> {
         self.ours.clone()
     }

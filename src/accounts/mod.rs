@@ -24,6 +24,7 @@
 
 mod app;
 mod behind;
+mod brake;
 mod memory;
 mod name;
 mod options;
@@ -61,10 +62,12 @@ use crate::{
     store::{
         Store,
         accounts::{AccountError, StoredAccount},
+        brakes::StoredBrake,
     },
 };
 
 pub use app::{MadeAppPassword, make_app_password};
+pub use brake::Braked;
 pub use name::login_name;
 pub use options::Options;
 pub use password::{HashedPassword, PASSWORD_MIN, PasswordError, generate_password, hash_password};
@@ -84,6 +87,10 @@ pub struct Account {
     pub enabled: bool,
     /// Whom it may send to.
     pub destinations: Destinations,
+    /// How far the brake is pulled.
+    pub brake: StoredBrake,
+    /// All its mail waits until an operator releases it.
+    pub hold: bool,
     /// How much it may send, for each scope that its mail counts for.
     pub ceilings: Arc<[Ceiling]>,
     /// The domains that are ours (canonical).
@@ -180,6 +187,7 @@ impl Accounts {
     /// Drops everything remembered: called when an account or domain was changed from outside.
     pub fn changed(&self) {
         lock(&self.memory).forget();
+        lock(&self.volumes).forget_pasts();
         self.outcomes.forget();
     }
 
@@ -230,6 +238,7 @@ impl Accounts {
             .limits_of(stored.id, domain, by.app_password)
             .await?;
         let ours = self.ours().await?;
+        account.brake = self.store.brake(stored.id).await?;
         volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
@@ -287,6 +296,8 @@ fn account_of(stored: &StoredAccount) -> Account {
         ceilings: Arc::default(),
         ours: Arc::default(),
         ends_at: None,
+        brake: StoredBrake::default(),
+        hold: false,
         protection: stored.protection,
     }
 }

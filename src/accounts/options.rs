@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::password::{PasswordError, params};
-use crate::policy::throttle::{Limits, Network};
+use crate::policy::{
+    brake,
+    throttle::{Limits, Network},
+};
 
 /// Settings; `config` fills them.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Options {
     pub scram: bool,
     /// Iteration count of the keys that are made for that.
     pub scram_iterations: u32,
+    /// What tells a stolen password from its owner.
+    pub brake: brake::Options,
     /// Networks whose guesses are neither counted nor stopped.
     pub exempt: Vec<Network>,
 }
@@ -44,6 +49,7 @@ impl Default for Options {
             throttle: Limits::default(),
             scram: false,
             scram_iterations: 600_000,
+            brake: brake::Options::default(),
             exempt: Vec::new(),
         }
     }

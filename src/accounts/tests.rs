@@ -584,6 +584,7 @@ async fn an_account_is_seen_as_far_as_its_app_password_reaches() {
         send_as: vec![scanner.clone()],
         to: vec![Domain::parse("example.org").unwrap()],
         require_tls: true,
+        hold: false,
         ..Narrowing::default()
     };
     let password = f.app("scanner", narrowing).await;

@@ -11,7 +11,9 @@ use std::{
 };
 
 use super::{
-    Account, Accounts, Unavailable, lock,
+    Account, Accounts, Unavailable,
+    brake::Past,
+    lock,
     memory::Memory,
     secret::{Purpose, Secret},
 };
@@ -38,6 +40,7 @@ pub(super) struct Volumes {
     ledgers: Recent<Scope, Ledger>,
     /// Whom an account wrote to, and the day on which that was last written down.
     correspondents: Recent<(AccountId, i64), u32>,
+    pasts: Recent<AccountId, Past>,
 }
 
 impl Volumes {
@@ -45,7 +48,27 @@ impl Volumes {
         Volumes {
             ledgers: Recent::new(LEDGERS),
             correspondents: Recent::new(CORRESPONDENTS),
+            pasts: Recent::new(LEDGERS),
         }
+    }
+
+    /// What a scope sent in this slot and so many before it.
+    pub(super) fn within(&mut self, scope: &Scope, slot: u32, before: u32) -> Counts {
+        self.ledgers
+            .touch(scope, Ledger::default)
+            .within(slot, before)
+    }
+
+    pub(super) fn past(&self, account: AccountId) -> Option<Past> {
+        self.pasts.peek(&account).copied()
+    }
+
+    pub(super) fn keep_past(&mut self, account: AccountId, past: Past) {
+        self.pasts.insert(account, past);
+    }
+
+    pub(super) fn forget_pasts(&mut self) {
+        self.pasts.clear();
     }
 
     fn check(&mut self, ceilings: &[Ceiling], wanted: Wanted, now: u64) -> Result<(), Excess> {
@@ -280,7 +303,7 @@ impl Accounts {
 }
 
 /// Seconds since 1970.
-fn seconds() -> u64 {
+pub(super) fn seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }

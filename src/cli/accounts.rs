@@ -90,6 +90,13 @@ pub enum UserCommand {
         /// Its login name.
         name: String,
     },
+    /// Have the brake judge what an account sends, or leave it alone.
+    Brake {
+        /// Its login name.
+        name: String,
+        /// on or off.
+        on: String,
+    },
     /// Set how well an account's mail must be protected on its way out.
     Tls {
         /// Its login name.
@@ -271,6 +278,16 @@ impl UserCommand {
                 let name = login(&name)?;
                 store.remove_account(&name).await?;
                 done(format!("Removed account {name}."), "account removed", &name)
+            }
+            UserCommand::Brake { name, on } => {
+                let name = login(&name)?;
+                let is_on = match on.as_str() {
+                    "on" => true,
+                    "off" => false,
+                    other => bail!("say on or off, not \"{other}\""),
+                };
+                store.enable_brake(&name, is_on).await?;
+                done(format!("Brake of {name} is {on}."), "brake set", &name)
             }
             UserCommand::Tls {
                 name,

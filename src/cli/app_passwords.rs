@@ -55,6 +55,9 @@ pub enum AppPasswordCommand {
         /// Messages within any day at most.
         #[arg(long, value_name = "N")]
         per_day: Option<u64>,
+        /// All its mail waits until it is released (gatepost held).
+        #[arg(long)]
+        hold: bool,
         /// All its mail goes as with REQUIRETLS (RFC 8689).
         #[arg(long)]
         require_tls: bool,
@@ -98,6 +101,7 @@ impl AppPasswordCommand {
                 network,
                 expires,
                 per_day,
+                hold,
                 require_tls,
             } => {
                 let account = account(&store, &user).await?;
@@ -107,6 +111,7 @@ impl AppPasswordCommand {
                     to: to.iter().map(|text| domain(text)).collect::<Result<_>>()?,
                     networks: networks(&network)?,
                     require_tls,
+                    hold,
                     expires_at: expires.map(|text| end(&text, now)).transpose()?,
                 };
                 let others = store.app_passwords(account.id).await?.len();
@@ -266,6 +271,9 @@ fn narrowed_to(narrowing: &Narrowing, now: SystemTime) -> Vec<String> {
         true => format!("until {}", timestamp(end)),
         false => format!("ended {}", timestamp(end)),
     }));
+    if narrowing.hold {
+        words.push("held".to_owned());
+    }
     if narrowing.require_tls {
         words.push("REQUIRETLS".to_owned());
     }
@@ -285,6 +293,7 @@ fn object(password: &StoredAppPassword) -> Value {
         "to": texts(narrowing.to.iter().map(|it| it.to_string()).collect()),
         "networks": texts(narrowing.networks.iter().map(Network::to_string).collect()),
         "expires_at": narrowing.expires_at.map(timestamp),
+        "hold": narrowing.hold,
         "require_tls": narrowing.require_tls,
     })
 }

@@ -14,6 +14,7 @@ mod dns;
 mod doctor;
 mod events;
 mod forecast;
+mod held;
 mod limits;
 mod password;
 mod queue;
@@ -77,6 +78,9 @@ enum Command {
     /// Set how much may be sent, and where to: by site, domain, account or app password.
     #[command(subcommand)]
     Limit(limits::LimitCommand),
+    /// Look at held mail, send it, or drop it; lets the brake of its account go.
+    #[command(subcommand)]
+    Held(held::HeldCommand),
     /// Look at mail in custody, hold it, try it again, cancel it.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -151,6 +155,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::AppPassword(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Limit(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::Held(command) => return command.run(&as_service(&cli.config)?, cli.json).await,
         Command::Queue(command) => return command.run(&cli.config, cli.json).await,
         Command::Trace(traced) => {
             let database = queue::database(&as_service(&cli.config)?);

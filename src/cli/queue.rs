@@ -3,7 +3,7 @@
 //! Whatever only reads goes to the database, beside a server too. Changes are made by the server
 //! where one runs.
 
-mod change;
+pub(super) mod change;
 mod export;
 mod filters;
 pub(super) mod list;
@@ -101,6 +101,17 @@ impl QueueCommand {
         };
         change::change(verb, selected, &as_service(config)?, json).await
     }
+}
+
+/// Lists held mail.
+pub(super) async fn list_held(
+    account: Option<String>,
+    loaded: &Loaded,
+    json: bool,
+) -> Result<ExitCode> {
+    let filter = Filters::held(account).filter(Vec::new(), SystemTime::now());
+    list::list(&filter, 1000, &database(loaded), json).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The database of a configuration.

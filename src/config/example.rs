@@ -97,6 +97,7 @@ pub fn example() -> String {
     table(&mut text, "[timeouts]", &sample.timeouts);
     table(&mut text, "[auth]", &sample.auth);
     table(&mut text, "[auth.throttle]", &sample.auth.throttle);
+    table(&mut text, "[brake]", &sample.brake);
     table(&mut text, "[intake]", &sample.intake);
     table(&mut text, "[queue]", &sample.queue);
     table(&mut text, "[delivery]", &sample.delivery);

@@ -18,6 +18,7 @@ use crate::{
     envelope::Level,
     intake, listener,
     policy::{
+        brake,
         retry::{Notices, Schedule, Unprotected},
         routes::{DomainPattern, Origin, RouteTable, Transport},
         security::Levels,
@@ -75,6 +76,9 @@ pub struct Forecast {
     /// How long the answer may wait; zero for not at all.
     pub within: Duration,
 }
+
+/// What waits longer would count as mail of another clock.
+const BRAKE_DELAY_MAX: Duration = Duration::from_secs(12 * 3600);
 
 /// Keys, and what is wrong with each.
 pub(super) type Wrong = Vec<(String, String)>;
@@ -152,6 +156,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             header_octets: limits.header_size.0 as usize,
             header_fields: limits.header_fields,
             hops: limits.hops,
+            contact: contact.clone(),
             reveal_client: config.intake.reveal_client,
         },
         spool: spool::Options {
@@ -488,6 +493,15 @@ fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
         },
         scram: auth.scram,
         scram_iterations: auth.scram_iterations,
+        brake: brake::Options {
+            enabled: config.brake.enabled,
+            learn: config.brake.learn.0,
+            usual_hour: config.brake.usual_hour,
+            usual_day: config.brake.usual_day,
+            usual_new: config.brake.usual_new,
+            delay: config.brake.delay.0.min(BRAKE_DELAY_MAX),
+            ..brake::Options::default()
+        },
         exempt,
     };
     if let Err(error) = options.check() {

@@ -95,6 +95,8 @@ table! {
         timeouts: Timeouts = Timeouts::default(),
         /// Passwords.
         auth: Auth = Auth::default(),
+        /// What is done where a password seems to be stolen.
+        brake: Brake = Brake::default(),
         /// What is done to messages on their way in.
         intake: Intake = Intake::default(),
         /// Hand-off.
@@ -253,6 +255,26 @@ table! {
         hour: u32 = 60,
         /// Within any day.
         day: u32 = 200,
+    }
+}
+
+table! {
+    /// The brake of accounts whose password seems to be stolen: their mail to other domains becomes
+    /// slow, then is held, then put off. docs/operations.md tells which signals count.
+    Brake {
+        /// Judge accounts; `gatepost user brake NAME off` excepts one.
+        enabled: bool = true,
+        /// How long an account is watched before it is judged.
+        learn: Span = seconds(7 * 86_400),
+        /// Recipients within an hour that are usual for everybody; more is judged by what was usual
+        /// for the account.
+        usual_hour: u64 = 20,
+        /// The same within a day.
+        usual_day: u64 = 50,
+        /// Recipients never written to before, within an hour, that are usual for everybody.
+        usual_new: u64 = 10,
+        /// How long slow mail waits; at most 12 hours.
+        delay: Span = seconds(600),
     }
 }
 

@@ -107,6 +107,7 @@ fn every_key_is_in_the_example() {
         Throttle::KEYS,
         Intake::KEYS,
         Queue::KEYS,
+        schema::Brake::KEYS,
         schema::Dns::KEYS,
         schema::MtaSts::KEYS,
         schema::Security::KEYS,

@@ -4,6 +4,7 @@
 //! replies, `spool` takes custody. Counts and logs one line for each message, taken or refused
 //! (RFC 6409 §5.2). Knows no connection and no transport.
 
+mod brake;
 mod draft;
 mod encode;
 mod ids;
@@ -33,9 +34,10 @@ use crate::{
     dkim::Dkim,
     envelope::{BodyType, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
     message::{Limits, message_id},
+    policy::brake::Step,
     session::{MessageVerdict, SenderVerdict},
     smtp::{Domain, ReversePath},
-    spool::{CustodyError, NewMessage, Spool},
+    spool::{CustodyError, NewMessage, Spool, Start},
 };
 
 /// Settings of the intake; `config` fills them.
@@ -49,6 +51,8 @@ pub struct Options {
     pub header_fields: usize,
     /// Received fields at most; one more and the message loops (RFC 5321 §6.3; 100).
     pub hops: usize,
+    /// Whom people may ask whose mail is held.
+    pub contact: String,
     /// Show the client's EHLO name and address in the trace field.
     pub reveal_client: bool,
 }
@@ -119,6 +123,10 @@ impl Intake {
             tracing::info!(account = %by, sender = %sender, "sender refused");
             return SenderVerdict::NotYours;
         };
+        if account.brake.enabled && account.brake.step == Step::Refuse {
+            tracing::info!(account = %by, sender = %sender, cause = "brake", "sender refused");
+            return SenderVerdict::OverLimit(Refusal::Braked.reply());
+        }
         match self
             .accounts
             .over_limit(&account, 1, size_octets.unwrap_or(0))
@@ -250,6 +258,8 @@ impl Intake {
             .await
             .map_err(|error| Refusal::Accounts(error.to_string()))?;
         let sent = counted.map_err(Refusal::OverLimit)?;
+        let braked = self.braked(&account, &sent, received_at).await;
+        let (start, step) = braked.inspect_err(|_| self.accounts.give_back(&sent))?;
         let committed = self
             .spool
             .commit(NewMessage {
@@ -261,6 +271,7 @@ impl Intake {
                 header,
                 body,
                 received_at,
+                start,
                 sent: Some(sent.clone()),
             })
             .await;
@@ -280,6 +291,8 @@ impl Intake {
             signed_for,
             level = protection.level.map(Level::as_str),
             requiretls = (protection.tls != TlsWish::Unsaid).then_some(protection.tls.as_str()),
+            brake = (step != Step::Free).then_some(step.as_str()),
+            held = (start == Start::Held).then_some(true),
             "message accepted"
         );
         Ok(id)

@@ -117,6 +117,7 @@ mod tests {
             header_octets: 100 << 10,
             header_fields: 1_000,
             hops: 100,
+            contact: "postmaster@ours.example".to_owned(),
             reveal_client: false,
         };
         let submission = Submission {

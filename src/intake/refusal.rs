@@ -31,6 +31,9 @@ pub(super) enum Refusal {
     /// It would pass a limit of what may be sent.
     #[error("limit {} {} of {} would be passed", .0.kind.as_str(), .0.most, .0.scope)]
     OverLimit(Excess),
+    /// The brake is pulled all the way.
+    #[error("the account is braked")]
+    Braked,
     /// Closed or removed since the sign-in.
     #[error("account is closed")]
     AccountClosed,
@@ -60,6 +63,7 @@ impl Refusal {
             Refusal::NotYours { address, .. } => content::not_yours(address),
             Refusal::MayNotLowerTls => content::may_not_lower_tls(),
             Refusal::OverLimit(excess) => content::over_limit(excess),
+            Refusal::Braked => content::braked(),
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
@@ -75,7 +79,7 @@ impl Refusal {
         match self {
             Refusal::Content(_) | Refusal::LongLine(_) => "content",
             Refusal::NotYours { .. } | Refusal::MayNotLowerTls | Refusal::AccountClosed => "rights",
-            Refusal::OverLimit(_) => "limits",
+            Refusal::OverLimit(_) | Refusal::Braked => "limits",
             Refusal::Custody(_) => "custody",
             Refusal::Accounts(_)
             | Refusal::Signing(_)

@@ -154,6 +154,12 @@ pub fn one_more(excess: &Excess) -> Reply {
     }
 }
 
+/// The reply where the brake is pulled all the way: transient, for the mail may yet be its owner's.
+pub fn braked() -> Reply {
+    let text = "Sending from this account is suspended, ask its postmaster";
+    Reply::new(450, 7, 1, text)
+}
+
 /// In words, rounded up.
 fn span_of(span: Duration) -> String {
     let minutes = span.as_secs().div_ceil(60).max(1);

@@ -6,6 +6,7 @@
 //! writes down what came of it.
 
 pub mod allowance;
+pub mod brake;
 pub mod content;
 pub mod dane;
 pub mod retry;

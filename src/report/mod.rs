@@ -15,6 +15,7 @@
 //! Speaks RFC 3461 §5 and §6, 3464, 6522, 6533, 3834 and 3463.
 
 mod boundary;
+mod braked;
 mod due;
 mod explanation;
 mod field;
@@ -28,6 +29,7 @@ mod returned;
 mod status;
 mod tls;
 
+pub use braked::BrakeNotice;
 pub use due::due;
 pub use incident::{
     Action, Diagnostic, Evidence, Incident, Kind, RecipientReport, RemoteMta, ReturnChannel,

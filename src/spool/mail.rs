@@ -27,8 +27,22 @@ pub struct NewMessage {
     pub body: Body,
     /// When the message was complete.
     pub received_at: SystemTime,
+    /// When it is handed on first.
+    pub start: Start,
     /// How it counts for its account's limits.
     pub sent: Option<Sent>,
+}
+
+/// When a message is handed on first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Start {
+    /// At once.
+    #[default]
+    Now,
+    /// Not before this time, which is less than [`super::LONGEST_RETRY`] away.
+    At(SystemTime),
+    /// When an operator releases it.
+    Held,
 }
 
 /// Content in custody: immutable.

@@ -49,9 +49,12 @@ mod settlement;
 mod tools;
 mod writer;
 
-pub use crate::store::queue::{EventKind, Next};
+pub use crate::store::{
+    limits::Sent,
+    queue::{EventKind, Next},
+};
 pub use body::{Body, BodyWriter};
-pub use mail::{Claim, Content, DueRecipient, NewMessage, StoredBody};
+pub use mail::{Claim, Content, DueRecipient, NewMessage, Start, StoredBody};
 pub use settlement::{AttemptRecord, Event, Postponed, Report, Settlement, Trace, Try};
 pub use tools::{AtRest, Remains, remains};
 

@@ -145,6 +145,7 @@ fn message(number: u64, body: Body) -> NewMessage {
         header: b"Subject: x\r\n\r\n".to_vec(),
         body,
         received_at: now(),
+        start: Default::default(),
         sent: None,
     }
 }

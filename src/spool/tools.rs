@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{
     Store,
-    queue::{Change, Cursor, Part},
+    queue::{Change, Cursor, Filter, Part, RecipientState, Verb},
 };
 
 impl Spool {
@@ -37,6 +37,31 @@ impl Spool {
             body::remove(shared.disk.clone(), ended);
         }
         Ok(part)
+    }
+
+    /// Holds the mail of an account that waits and that nobody has taken in hand; gives how many
+    /// recipients that are.
+    ///
+    /// # Errors
+    /// Some of it may be held.
+    pub async fn hold_mail_of(&self, account: &str) -> Result<u64, CustodyError> {
+        let change = Change {
+            verb: Verb::Hold,
+            filter: Filter {
+                account: Some(account.to_owned()),
+                states: vec![RecipientState::Due, RecipientState::Deferred],
+                ..Filter::default()
+            },
+        };
+        let (mut from, mut recipients) = (None, 0);
+        loop {
+            let part = self.change(&change, from, SystemTime::now()).await?;
+            recipients += part.tally.recipients;
+            from = part.next;
+            if from.is_none() {
+                return Ok(recipients);
+            }
+        }
     }
 
     /// Since when the oldest recipient that nobody has claimed is due, where one is or will be.

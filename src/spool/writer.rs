@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     AttemptRecord, Claim, Content, CustodyError, DueRecipient, Event, LONGEST_RETRY, NewMessage,
-    Next, Report, Settlement, Shared, StoredBody, Trace,
+    Next, Report, Settlement, Shared, Start, StoredBody, Trace,
     body::{self, Kind},
 };
 use crate::{
@@ -157,7 +157,10 @@ impl Writer {
         for job in &jobs {
             match &job.work {
                 Work::Message(message) => {
-                    let permit = self.permit();
+                    let permit = match message.start {
+                        Start::Now => self.permit(),
+                        Start::At(_) | Start::Held => None,
+                    };
                     self.add(&mut batch, message, permit.is_some());
                     permits.push_back(permit);
                 }
@@ -254,6 +257,11 @@ impl Writer {
             },
             received_at: message.received_at,
             claimed_by: claimed.then_some(self.shared.incarnation),
+            is_held: message.start == Start::Held,
+            due_at: match message.start {
+                Start::At(at) => Some(at),
+                Start::Now | Start::Held => None,
+            },
             sent: message.sent.as_ref(),
         });
     }
@@ -272,6 +280,8 @@ impl Writer {
             body: BodyRow::Inline(&report.body),
             received_at: report.made_at,
             claimed_by: claimed.then_some(self.shared.incarnation),
+            is_held: false,
+            due_at: None,
             sent: None,
         });
     }

@@ -447,8 +447,8 @@ impl Store {
     ) -> Result<(), AccountError> {
         sqlx::query(
             r#"
-            INSERT INTO known_networks (account_id, network, last_good_at)
-            SELECT account_id, $2, $3
+            INSERT INTO known_networks (account_id, network, last_good_at, first_good_at)
+            SELECT account_id, $2, $3, $3
               FROM accounts
              WHERE account_id = $1
             ON CONFLICT (account_id, network)

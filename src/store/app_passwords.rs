@@ -27,6 +27,8 @@ pub struct Narrowing {
     pub networks: Vec<Network>,
     /// All its mail goes as with REQUIRETLS (RFC 8689).
     pub require_tls: bool,
+    /// All its mail waits until an operator releases it.
+    pub hold: bool,
     /// When it ends.
     pub expires_at: Option<SystemTime>,
 }
@@ -94,6 +96,7 @@ type Row = (
     Option<i64>,
     Option<String>,
     i64,
+    i64,
 );
 
 impl Store {
@@ -130,8 +133,8 @@ impl Store {
             r#"
             INSERT INTO app_passwords
                    (account_id, label, keyed_hash, scram_stored_key, scram_server_key,
-                    require_tls, created_at, expires_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    require_tls, created_at, expires_at, hold)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             RETURNING app_password_id
             "#,
         )
@@ -143,6 +146,7 @@ impl Store {
         .bind(i64::from(new.narrowing.require_tls))
         .bind(seconds(now))
         .bind(new.narrowing.expires_at.map(seconds))
+        .bind(i64::from(new.narrowing.hold))
         .fetch_one(&mut *change)
         .await
         .map_err(|error| taken(error, &format!("app password {:?} of {name}", new.label)))?;
@@ -179,7 +183,7 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             r#"
             SELECT app_password_id, label, keyed_hash, scram_stored_key, scram_server_key,
-                   require_tls, created_at, expires_at, last_used_at, last_network, uses
+                   require_tls, created_at, expires_at, last_used_at, last_network, uses, hold
               FROM app_passwords
              WHERE account_id = $1
              ORDER BY label
@@ -283,6 +287,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAppPassw
         last_used_at,
         last_network,
         uses,
+        hold,
     ) = row;
     let rows: Vec<(String, String)> = sqlx::query_as(
         r#"
@@ -297,6 +302,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAppPassw
     .await?;
     let mut narrowing = Narrowing {
         require_tls: require_tls != 0,
+        hold: hold != 0,
         expires_at: expires_at.map(time),
         ..Narrowing::default()
     };
@@ -387,6 +393,7 @@ mod tests {
             send_as: vec![Mailbox::parse("scanner@example.org").unwrap()],
             to: vec![Domain::parse("B\u{fc}cher.example").unwrap()],
             networks: vec!["192.0.2.0/24".parse().unwrap()],
+            hold: true,
             require_tls: true,
             expires_at: Some(NOW + Duration::from_secs(60)),
         };

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (
         1,
         "accounts",
@@ -65,6 +65,11 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
         11,
         "limits",
         include_str!("../../migrations/sqlite/0011_limits.sql"),
+    ),
+    (
+        12,
+        "brake",
+        include_str!("../../migrations/sqlite/0012_brake.sql"),
     ),
 ];
 

@@ -24,6 +24,7 @@ use sqlx::{
 
 pub mod accounts;
 pub mod app_passwords;
+pub mod brakes;
 pub mod credentials;
 pub mod dkim;
 mod error;

@@ -249,6 +249,7 @@ impl TlsReports {
             header,
             body: body.finish().await.map_err(failed)?,
             received_at: stamp.now,
+            start: Default::default(),
             sent: None,
         };
         self.spool.commit(message).await.map_err(failed)?;

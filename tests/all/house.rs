@@ -42,7 +42,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "intake",
         &[
-            "smtp", "sasl", "envelope", "message", "session", "policy", "accounts", "dkim", "spool",
+            "smtp", "sasl", "envelope", "message", "session", "policy", "report", "accounts",
+            "dkim", "spool",
         ],
     ),
     (

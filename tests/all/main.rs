@@ -2,6 +2,7 @@
 
 mod activation;
 mod app_passwords;
+mod brake;
 mod client;
 mod clients;
 mod commands;

@@ -114,6 +114,7 @@ level = "debug"
         "timeouts",
         "auth",
         "auth.throttle",
+        "brake",
         "intake",
         "queue",
         "delivery",

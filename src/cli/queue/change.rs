@@ -32,6 +32,16 @@ pub struct Selected {
     filters: Filters,
 }
 
+impl Selected {
+    /// Held mail of an account.
+    pub fn held_of(account: String) -> Self {
+        Selected {
+            ids: Vec::new(),
+            filters: Filters::held(Some(account)),
+        }
+    }
+}
+
 /// As [`Selected`], but all of it must be asked for.
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("which").args(SELECTING).arg("all").required(true).multiple(true))]

@@ -39,6 +39,15 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// Held mail, of one account or of all.
+    pub fn held(account: Option<String>) -> Self {
+        Filters {
+            state: vec![RecipientState::Held],
+            account,
+            ..Filters::default()
+        }
+    }
+
     /// With these queue ids too, as of `now`.
     pub fn filter(self, ids: Vec<String>, now: SystemTime) -> Filter {
         let ago = |span: Span| now.checked_sub(span.0);

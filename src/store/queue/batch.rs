@@ -44,6 +44,10 @@ pub struct MessageRow<'a> {
     pub received_at: SystemTime,
     /// Whose claim it is born with.
     pub claimed_by: Option<Incarnation>,
+    /// It waits for an operator.
+    pub is_held: bool,
+    /// Its recipients are due from then, where that is not when it came.
+    pub due_at: Option<SystemTime>,
     /// How it counts for limits.
     pub sent: Option<&'a Sent>,
 }
@@ -249,10 +253,11 @@ impl Batch {
                 .number(row.number)
                 .number(number)
                 .address(Some(&recipient.mailbox))
-                .number(received_at)
+                .number(row.due_at.map_or(received_at, milliseconds))
                 .optional(row.claimed_by.map(|incarnation| incarnation.0))
                 .optional_text(recipient.notify.map(|notify| notify.to_string()).as_deref())
                 .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
+                .text(if row.is_held { "held" } else { "due" })
                 .end();
         }
         if let Some(sent) = row.sent {

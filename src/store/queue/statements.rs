@@ -29,7 +29,7 @@ macro_rules! accept {
 
         INSERT INTO recipients
                (message, number, address, status, next_attempt_at, claimed_by, notify, original)
-        SELECT value ->> 0, value ->> 1, value ->> 2, 'due', value ->> 3, value ->> 4,
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 7, value ->> 3, value ->> 4,
                value ->> 5, value ->> 6
           FROM json_each($3);
 

@@ -145,6 +145,8 @@ fn batch(number: i64, id: &QueueId) -> Batch {
         body: BodyRow::Inline(&[b'x'; 20_000]),
         received_at: UNIX_EPOCH,
         claimed_by: None,
+        is_held: false,
+        due_at: None,
         sent: None,
     });
     batch
