@@ -97,6 +97,8 @@ pub struct Account {
     pub ours: Arc<HashSet<String>>,
     /// What holds for all its mail.
     pub protection: AccountProtection,
+    /// When one of its rights ends: what is known of it is read anew then.
+    pub stale_at: Option<SystemTime>,
     /// When what it signed in with ends.
     pub ends_at: Option<SystemTime>,
 }
@@ -216,7 +218,12 @@ impl Accounts {
     async fn remembered(&self, by: &Identity) -> Result<Option<Arc<Account>>, Unavailable> {
         let generation = {
             let memory = lock(&self.memory);
-            if let Some(account) = memory.account(by.account, by.app_password) {
+            let known = memory.account(by.account, by.app_password);
+            let is_fresh = |account: &Arc<Account>| {
+                let stale_at = account.stale_at;
+                stale_at.is_none_or(|at| SystemTime::now() < at)
+            };
+            if let Some(account) = known.filter(is_fresh) {
                 return Ok(Some(account));
             }
             memory.generation()
@@ -286,11 +293,16 @@ impl Settings {
 }
 
 fn account_of(stored: &StoredAccount) -> Account {
+    let now = SystemTime::now();
+    let granted = || stored.grants.iter().filter(|(_, until)| now < *until);
+    let mut patterns = stored.patterns.clone();
+    patterns.extend(granted().map(|(pattern, _)| pattern.clone()));
     Account {
         id: stored.id,
         name: stored.name.as_str().into(),
         address: stored.address.clone(),
-        rights: Rights::new(stored.patterns.clone()),
+        rights: Rights::new(patterns),
+        stale_at: granted().map(|(_, until)| *until).min(),
         enabled: stored.enabled,
         destinations: Destinations::default(),
         ceilings: Arc::default(),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, columns},
+    app_passwords::end,
     cannot_open,
     dkim::DkimCommand,
     password::PasswordFrom,
@@ -123,6 +124,9 @@ pub enum AddressCommand {
         name: String,
         /// An address, user+*@domain, *@domain, or *@*.domain for every domain below it.
         address: String,
+        /// Until this time (2027-01-31T12:00:00Z), or the end of this day (2027-01-31, in UTC).
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
     /// Take an address away.
     Remove {
@@ -315,9 +319,19 @@ impl UserCommand {
                     }),
                 )
             }
-            UserCommand::Address(AddressCommand::Add { name, address }) => {
-                let name = login(&name)?;
-                store.add_address(&name, &pattern(&address)?).await?;
+            UserCommand::Address(AddressCommand::Add {
+                name,
+                address,
+                until,
+            }) => {
+                let (name, pattern) = (login(&name)?, pattern(&address)?);
+                match until {
+                    None => store.add_address(&name, &pattern).await?,
+                    Some(text) => {
+                        let until = end(&text, SystemTime::now())?;
+                        store.grant_address(&name, &pattern, until).await?;
+                    }
+                }
                 Answer::done(
                     format!("Let {name} send as {address}."),
                     json!({ "done": "address added", "name": name, "address": address }),
@@ -441,11 +455,13 @@ fn state(account: &StoredAccount) -> &'static str {
 }
 
 fn sends_as(account: &StoredAccount) -> Vec<String> {
-    account
-        .patterns
-        .iter()
-        .map(AddressPattern::to_string)
-        .collect()
+    let now = SystemTime::now();
+    let for_ever = account.patterns.iter().map(AddressPattern::to_string);
+    let granted = account.grants.iter().map(|(pattern, until)| {
+        let word = if *until > now { "until" } else { "ended" };
+        format!("{pattern} ({word} {})", timestamp(*until))
+    });
+    for_ever.chain(granted).collect()
 }
 
 fn object(account: &StoredAccount) -> Value {

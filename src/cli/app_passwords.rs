@@ -222,7 +222,7 @@ fn networks(texts: &[String]) -> Result<Vec<Network>> {
 }
 
 /// A moment, or the end of a day in UTC; not in the past.
-fn end(text: &str, now: SystemTime) -> Result<SystemTime> {
+pub(super) fn end(text: &str, now: SystemTime) -> Result<SystemTime> {
     let moment = match text.parse::<Timestamp>() {
         Ok(moment) => Some(moment),
         Err(_) => text.parse::<Date>().ok().and_then(|day| {

@@ -85,6 +85,8 @@ pub struct StoredAccount {
     pub address: Mailbox,
     /// All that it may send as, its own address included, ordered by key.
     pub patterns: Vec<AddressPattern>,
+    /// What it may send as until some time, ordered by key; what has ended too.
+    pub grants: Vec<(AddressPattern, SystemTime)>,
     /// When it was added.
     pub created_at: SystemTime,
     /// When its password was last set by a person.
@@ -201,7 +203,7 @@ impl Store {
         .await
         .map_err(|error| taken(error, &format!("account {}", account.name)))?;
         let own = AddressPattern::Exact(account.address.clone());
-        insert_address(&mut change, AccountId(id), &own).await?;
+        insert_address(&mut change, AccountId(id), &own, None).await?;
         change.commit().await?;
         Ok(AccountId(id))
     }
@@ -367,7 +369,23 @@ impl Store {
     ) -> Result<(), AccountError> {
         let mut change = self.change().await?;
         let (id, _) = id_and_address(&mut change, name).await?;
-        insert_address(&mut change, id, pattern).await?;
+        insert_address(&mut change, id, pattern, None).await?;
+        Ok(change.commit().await?)
+    }
+
+    /// The same until some time; a grant that is there already ends then.
+    ///
+    /// # Errors
+    /// As [`Store::add_address`]; what the account may send as for ever is not shortened.
+    pub async fn grant_address(
+        &self,
+        name: &str,
+        pattern: &AddressPattern,
+        until: SystemTime,
+    ) -> Result<(), AccountError> {
+        let mut change = self.change().await?;
+        let (id, _) = id_and_address(&mut change, name).await?;
+        insert_address(&mut change, id, pattern, Some(until)).await?;
         Ok(change.commit().await?)
     }
 
@@ -407,7 +425,7 @@ impl Store {
     /// one of our domains (RFC 5321 §4.5.1). `folded` is its [`Mailbox::folded_key`].
     ///
     /// A whole domain that an account may send as makes no mailboxes: else each typing mistake
-    /// would be one.
+    /// would be one. Neither does an address that it may send as for a time.
     ///
     /// # Errors
     /// [`AccountError::Store`].
@@ -420,6 +438,7 @@ impl Store {
                          JOIN accounts USING (account_id)
                         WHERE folded = $1
                           AND kind = 'exact'
+                          AND expires_at IS NULL
                           AND enabled = 1)
                 OR EXISTS (
                        SELECT 1
@@ -537,9 +556,9 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         server,
         app_passwords_only,
     ) = row;
-    let rows: Vec<(String, String)> = sqlx::query_as(
+    let rows: Vec<(String, String, Option<i64>)> = sqlx::query_as(
         r#"
-        SELECT kind, address
+        SELECT kind, address, expires_at
           FROM account_addresses
          WHERE account_id = $1
          ORDER BY folded, kind
@@ -548,14 +567,18 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
     .bind(id)
     .fetch_all(reader)
     .await?;
-    let mut patterns = Vec::with_capacity(rows.len());
-    for (kind, text) in rows {
-        patterns.push(match kind.as_str() {
+    let (mut patterns, mut grants) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (kind, text, expires_at) in rows {
+        let pattern = match kind.as_str() {
             "domain" => AddressPattern::Domain(parsed(&text)?),
             "subdomains" => AddressPattern::Subdomains(parsed(&text)?),
             "tagged" => AddressPattern::Tagged(mailbox(&text)?),
             _ => AddressPattern::Exact(mailbox(&text)?),
-        });
+        };
+        match expires_at {
+            None => patterns.push(pattern),
+            Some(until) => grants.push((pattern, time(until))),
+        }
     }
     Ok(StoredAccount {
         id: AccountId(id),
@@ -566,6 +589,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAccount,
         enabled: enabled != 0,
         address: mailbox(&address)?,
         patterns,
+        grants,
         created_at: time(created_at),
         password_changed_at: time(password_changed_at),
         // The schema takes no other words.
@@ -598,6 +622,7 @@ async fn insert_address(
     change: &mut SqliteConnection,
     id: AccountId,
     pattern: &AddressPattern,
+    until: Option<SystemTime>,
 ) -> Result<(), AccountError> {
     let (domain, text) = match pattern {
         AddressPattern::Exact(mailbox) | AddressPattern::Tagged(mailbox) => {
@@ -609,10 +634,13 @@ async fn insert_address(
     };
     let done = sqlx::query(
         r#"
-        INSERT INTO account_addresses (account_id, kind, folded, address, domain_id)
-        SELECT $1, $2, $3, $4, domain_id
+        INSERT INTO account_addresses (account_id, kind, folded, address, domain_id, expires_at)
+        SELECT $1, $2, $3, $4, domain_id, $6
           FROM domains
          WHERE name = $5
+            ON CONFLICT (account_id, kind, folded) DO UPDATE
+           SET expires_at = excluded.expires_at
+         WHERE expires_at IS NOT NULL
         "#,
     )
     .bind(id.0)
@@ -620,13 +648,20 @@ async fn insert_address(
     .bind(pattern.key())
     .bind(text)
     .bind(domain.canonical())
-    .execute(change)
-    .await
-    .map_err(|error| taken(error, &format!("address {}", pattern.key())))?;
-    match done.rows_affected() {
-        1 => Ok(()),
-        _ => Err(AccountError::UnknownDomain(domain.canonical())),
+    .bind(until.map(seconds))
+    .execute(&mut *change)
+    .await?;
+    if done.rows_affected() == 1 {
+        return Ok(());
     }
+    let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM domains WHERE name = $1")
+        .bind(domain.canonical())
+        .fetch_optional(change)
+        .await?;
+    Err(match known {
+        Some(_) => AccountError::AlreadyExists(format!("address {}", pattern.key())),
+        None => AccountError::UnknownDomain(domain.canonical()),
+    })
 }
 
 fn kind(pattern: &AddressPattern) -> &'static str {

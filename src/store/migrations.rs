@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 12] = [
+const MIGRATIONS: [(i64, &str, &str); 13] = [
     (
         1,
         "accounts",
@@ -70,6 +70,11 @@ const MIGRATIONS: [(i64, &str, &str); 12] = [
         12,
         "brake",
         include_str!("../../migrations/sqlite/0012_brake.sql"),
+    ),
+    (
+        13,
+        "grants",
+        include_str!("../../migrations/sqlite/0013_grants.sql"),
     ),
 ];
 

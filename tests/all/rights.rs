@@ -1,7 +1,7 @@
 //! Who may send as whom to whom, and that a change acts on the server while it runs.
 
 use crate::{
-    server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in},
+    server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in, wait_for},
     wire::Client,
 };
 
@@ -329,4 +329,55 @@ fn tags_and_domains_below_can_be_allowed() {
     for from in allowed {
         assert!(mail(&mut client, from).starts_with("550 5.7.1 "), "{from}");
     }
+}
+
+/// S31.
+#[test]
+fn a_grant_ends_by_itself_and_is_no_mailbox() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let until = until.to_string();
+    let grant = [
+        "user",
+        "address",
+        "add",
+        ALICE,
+        "boss@example.org",
+        "--until",
+        &until,
+    ];
+    server.manage(&grant);
+    assert!(mail(&mut client, "boss@example.org").starts_with("250 "));
+    client.ask(&format!("MAIL FROM:<{ALICE}>")).unwrap();
+    let said = client.ask("RCPT TO:<boss@example.org>").unwrap();
+    assert!(said.starts_with("550 5.1.1"), "{said}");
+    client.ask("RSET").unwrap();
+    wait_for("the end of the grant", || {
+        let said = mail(&mut client, "boss@example.org");
+        said.starts_with("550 5.7.1 You may not send as boss@example.org")
+            .then_some(())
+    });
+    assert!(
+        server
+            .manage(&["user", "show", ALICE])
+            .contains("boss@example.org (ended ")
+    );
+    // Granted anew, and then for ever; what is for ever is not shortened.
+    let later = [
+        "user",
+        "address",
+        "add",
+        ALICE,
+        "boss@example.org",
+        "--until",
+        "2999-01-01",
+    ];
+    server.manage(&later);
+    assert!(mail(&mut client, "boss@example.org").starts_with("250 "));
+    server.manage(&["user", "address", "add", ALICE, "boss@example.org"]);
+    let refused = server.gatepost(&later, "").unwrap_err();
+    assert!(refused.contains("exists already"), "{refused}");
+    server.manage(&["user", "address", "remove", ALICE, "boss@example.org"]);
+    assert!(mail(&mut client, "boss@example.org").starts_with("550 5.7.1"));
 }
