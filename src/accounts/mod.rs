@@ -56,7 +56,7 @@ use crate::{
     policy::{
         allowance::Ceiling,
         sending::{Destinations, Rights},
-        throttle::Throttle,
+        throttle::{Counted, Throttle},
     },
     smtp::Mailbox,
     store::{
@@ -191,6 +191,17 @@ impl Accounts {
         lock(&self.memory).forget();
         lock(&self.volumes).forget_pasts();
         self.outcomes.forget();
+    }
+
+    /// What the throttle has counted.
+    pub fn throttled(&self) -> Vec<Counted> {
+        lock(&self.throttle).counted(self.now())
+    }
+
+    /// Has the throttle forget what it counted.
+    pub fn clear_throttle(&self) {
+        lock(&self.throttle).clear();
+        tracing::info!("throttle cleared by the operator");
     }
 
     /// Waits until what was to follow the replies given so far is written.

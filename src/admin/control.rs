@@ -48,6 +48,10 @@ pub enum Request {
         /// Where the part before it ended.
         from: Option<Cursor>,
     },
+    /// What has the throttle counted?
+    Throttled,
+    /// Forget what the throttle has counted.
+    ClearThrottle,
     /// Send what was counted of a domain's TLS on a day.
     TlsReport {
         /// Days since 1970-01-01 UTC.
@@ -76,6 +80,8 @@ pub enum Answer {
     },
     /// Places that wanted a report, whether each has it, and what was said.
     TlsReported(Vec<(String, bool, String)>),
+    /// Counter, of what, failures within a minute, an hour, a day, and whether attempts are put off.
+    Throttled(Vec<(String, String, [u32; 3], bool)>),
     /// Not done, and why.
     Failed(String),
 }
@@ -84,6 +90,8 @@ pub enum Answer {
 const LINE_MAX: u64 = 128 * 1024;
 /// Queue ids in one request at most; whoever has more asks several times.
 pub const IDS_MAX: usize = 1000;
+/// Counters of the throttle in one answer at most.
+const THROTTLED_MAX: usize = 500;
 /// A person waits no longer.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -166,6 +174,20 @@ async fn converse(stream: UnixStream, server: &Arc<Running>) -> io::Result<()> {
                 },
                 Err(error) => Answer::Failed(format!("{error:#}")),
             }
+        }
+        Ok(Request::Throttled) => {
+            // What is over its limit comes first; a person reads no more, and a line holds no more.
+            let counted = server
+                .accounts()
+                .throttled()
+                .into_iter()
+                .take(THROTTLED_MAX);
+            let told = counted.map(|it| (it.counter.to_owned(), it.key, it.failures, it.is_over));
+            Answer::Throttled(told.collect())
+        }
+        Ok(Request::ClearThrottle) => {
+            server.accounts().clear_throttle();
+            Answer::Done
         }
         Ok(Request::TlsReport { day, domain }) => {
             match server.send_tls_report(Day(day), &domain).await {

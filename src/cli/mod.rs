@@ -20,6 +20,7 @@ mod password;
 mod queue;
 mod route;
 mod serve;
+mod throttle;
 mod tlsrpt;
 mod trace;
 
@@ -81,6 +82,9 @@ enum Command {
     /// Look at held mail, send it, or drop it; lets the brake of its account go.
     #[command(subcommand)]
     Held(held::HeldCommand),
+    /// See which sign-ins are put off for wrong passwords, or let all in again.
+    #[command(subcommand)]
+    Throttle(throttle::ThrottleCommand),
     /// Look at mail in custody, hold it, try it again, cancel it.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -153,6 +157,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Reload => reload(&as_service(&cli.config)?)?,
         Command::Domain(command) => command.run(&as_service(&cli.config)?).await?,
         Command::AppPassword(command) => command.run(&as_service(&cli.config)?).await?,
+        Command::Throttle(command) => command.run(&as_service(&cli.config)?)?,
         Command::Limit(command) => command.run(&as_service(&cli.config)?).await?,
         Command::User(command) => command.run(&as_service(&cli.config)?).await?,
         Command::Held(command) => return command.run(&as_service(&cli.config)?, cli.json).await,

@@ -168,6 +168,62 @@ impl Throttle {
     }
 }
 
+/// A counter that has counted something within a day.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Counted {
+    /// `address`, `network`, `name` or `known place`.
+    pub counter: &'static str,
+    /// Of what.
+    pub key: String,
+    /// Failures within a minute, an hour, a day, rounded up.
+    pub failures: [u32; 3],
+    /// Whether its attempts are put off.
+    pub is_over: bool,
+}
+
+impl Throttle {
+    /// Every counter that has something, those that put attempts off first.
+    pub fn counted(&self, now: Moment) -> Vec<Counted> {
+        let limits = &self.limits;
+        let mut all = Vec::new();
+        let mut add = |counter: &'static str, key: String, count: &Counter, limit: Limit| {
+            let counted = Counted {
+                counter,
+                key,
+                failures: count.failures(now),
+                is_over: !count.below(now, limit),
+            };
+            if counted.failures[2] > 0 {
+                all.push(counted);
+            }
+        };
+        for (key, count) in self.addresses.iter() {
+            add("address", key.to_string(), count, limits.address);
+        }
+        for (key, count) in self.networks.iter() {
+            add("network", key.to_string(), count, limits.network);
+        }
+        for (key, count) in self.names.iter() {
+            add("name", key.to_string(), count, limits.name);
+        }
+        for ((place, name), count) in self.own.iter() {
+            add(
+                "known place",
+                format!("{name} at {place}"),
+                count,
+                limits.address,
+            );
+        }
+        all.sort_by_key(|it| std::cmp::Reverse((it.is_over, it.failures[2])));
+        all
+    }
+
+    /// Forgets what was counted, and with it which guesses would be repeats.
+    pub fn clear(&mut self) {
+        *self = Throttle::new(self.limits);
+    }
+}
+
 /// How long a wrong password that comes again is the same mistake.
 pub const REPEAT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -198,6 +254,14 @@ impl Counter {
             *window = window.at(now, length);
             window.current = window.current.saturating_add(1);
         }
+    }
+
+    fn failures(&self, now: Moment) -> [u32; 3] {
+        let mut failures = [0; 3];
+        for ((count, window), length) in failures.iter_mut().zip(&self.0).zip(LENGTHS) {
+            *count = window.count(now, length).ceil() as u32;
+        }
+        failures
     }
 
     fn below(&self, now: Moment, limit: Limit) -> bool {

@@ -103,6 +103,11 @@ impl Running {
             .collect()
     }
 
+    /// The keeper of accounts.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// Accounts, domains or their keys were changed in the database.
     ///
     /// # Errors

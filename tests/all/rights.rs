@@ -381,3 +381,30 @@ fn a_grant_ends_by_itself_and_is_no_mailbox() {
     server.manage(&["user", "address", "remove", ALICE, "boss@example.org"]);
     assert!(mail(&mut client, "boss@example.org").starts_with("550 5.7.1"));
 }
+
+/// S28: what is put off can be seen, and let in again.
+#[test]
+fn the_throttle_shows_what_it_counted_and_can_be_cleared() {
+    let server = Server::with(Settings::new().with("auth.throttle", "exempt = []").with(
+        "auth.throttle",
+        "address = { minute = 2, hour = 2, day = 2 }",
+    ));
+    assert!(server.manage(&["throttle", "list"]).lines().count() <= 1);
+    for guess in ["wrong 1", "wrong 2"] {
+        let said = sign_in(&mut server.upgraded(), ALICE, guess);
+        assert!(said.starts_with("535"), "{said}");
+    }
+    let said = sign_in(&mut server.upgraded(), ALICE, PASSWORD);
+    assert!(said.starts_with("454 4.7.0"), "{said}");
+    let listed = server.manage(&["throttle", "list"]);
+    let address = listed.lines().find(|line| line.starts_with("address"));
+    let address = address.expect("the address");
+    assert!(
+        address.contains("127.0.0.1") && address.ends_with("put off"),
+        "{listed}"
+    );
+    assert!(!listed.contains("wrong"), "{listed}");
+    server.manage(&["throttle", "clear"]);
+    let said = sign_in(&mut server.upgraded(), ALICE, PASSWORD);
+    assert!(said.starts_with("235"), "{said}");
+}

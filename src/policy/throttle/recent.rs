@@ -30,6 +30,12 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         self.values.get(key).map(|(_, value)| value)
     }
 
+    /// All keys with their values, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let keys = self.order.values();
+        keys.filter_map(|key| Some((key, self.peek(key)?)))
+    }
+
     /// The value, made the youngest; where there is none, `fresh` makes it.
     pub(crate) fn touch(&mut self, key: &K, fresh: impl FnOnce() -> V) -> &mut V {
         self.touches += 1;
