@@ -316,7 +316,7 @@ impl Sink {
             chain: certificates.join("cert.pem"),
             key: certificates.join("key.pem"),
         };
-        let server = tls::Server::open(&[files]).expect("a certificate");
+        let server = tls::Server::open(&[files], &tls::Visitors::default()).expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let sink = Sink {
             port: listener.local_addr().expect("an address").port(),

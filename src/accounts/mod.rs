@@ -17,6 +17,9 @@
 //! before anything is hashed slowly. Its [`Identity`] carries its key, and with that the account is
 //! seen as far as the app password reaches.
 //!
+//! A token (`oauth`) and a certificate tell themselves whose they are; they pass the throttle, and
+//! then the account that they name only has to exist.
+//!
 //! An outcome is remembered under a keyed hash of name, stored hash and password, with a key that
 //! lives as long as the process. What follows a good sign-in (its place noted, an outdated hash made
 //! anew) is done behind the reply by a task of its own. Passwords come prepared (RFC 4013) and are
@@ -34,6 +37,7 @@ mod scram;
 mod secret;
 mod sign_in;
 mod volumes;
+mod vouched;
 
 use std::{
     collections::HashSet,
@@ -44,7 +48,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use argon2::Params;
 use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
@@ -53,6 +57,7 @@ use tracing::error;
 use self::{behind::Behind, memory::Memory, outcomes::Outcomes, secret::Secret, volumes::Volumes};
 use crate::{
     envelope::{AccountId, AccountProtection, Identity, Moment},
+    oauth,
     policy::{
         allowance::Ceiling,
         sending::{Destinations, Rights},
@@ -124,6 +129,8 @@ pub struct Accounts {
     throttle: Mutex<Throttle>,
     volumes: Mutex<Volumes>,
     waiting: AtomicUsize,
+    /// Checks tokens, where any are taken.
+    verifier: ArcSwapOption<oauth::Verifier>,
     workbench: Arc<password::Workbench>,
     /// Read when it is first needed.
     secret: OnceCell<Secret>,
@@ -148,6 +155,7 @@ impl Accounts {
     /// defaults.
     pub fn open(store: Store, options: Options) -> Arc<Self> {
         let (behind, work) = mpsc::channel(behind::WAITING);
+        let tokens = verifier(&options);
         let accounts = Arc::new(Accounts {
             throttle: Mutex::new(Throttle::new(options.throttle)),
             settings: ArcSwap::from_pointee(Settings::new(options)),
@@ -156,6 +164,7 @@ impl Accounts {
             volumes: Mutex::new(Volumes::new()),
             outcomes: Outcomes::new(random()),
             waiting: AtomicUsize::new(0),
+            verifier: ArcSwapOption::from(tokens),
             workbench: Arc::default(),
             secret: OnceCell::new(),
             hashes: AtomicU64::new(0),
@@ -177,6 +186,7 @@ impl Accounts {
     pub fn reload(&self, options: Options) {
         lock(&self.throttle).set_limits(options.throttle);
         let old = self.settings.load();
+        self.verifier.store(verifier(&options));
         let mut settings = Settings::new(options);
         // Else two sets of workers would run while the old one empties.
         if settings.options.hashes_at_once() == old.options.hashes_at_once() {
@@ -299,6 +309,17 @@ impl Settings {
             workers: Arc::new(Semaphore::new(options.hashes_at_once())),
             params,
             options,
+        }
+    }
+}
+
+/// What checks tokens; where it cannot be made, none are taken, and the log says why.
+fn verifier(options: &Options) -> Option<Arc<oauth::Verifier>> {
+    match oauth::Verifier::open(options.oauth.clone()?) {
+        Ok(verifier) => Some(Arc::new(verifier)),
+        Err(error) => {
+            error!(%error, "tokens cannot be checked");
+            None
         }
     }
 }

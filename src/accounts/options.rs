@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::password::{PasswordError, params};
-use crate::policy::{
-    brake,
-    throttle::{Limits, Network},
+use crate::{
+    oauth,
+    policy::{
+        brake,
+        throttle::{Limits, Network},
+    },
 };
 
 /// Settings; `config` fills them.
@@ -31,6 +34,8 @@ pub struct Options {
     pub scram: bool,
     /// Iteration count of the keys that are made for that.
     pub scram_iterations: u32,
+    /// Whose tokens are taken.
+    pub oauth: Option<oauth::Options>,
     /// What tells a stolen password from its owner.
     pub brake: brake::Options,
     /// Networks whose guesses are neither counted nor stopped.
@@ -49,6 +54,7 @@ impl Default for Options {
             throttle: Limits::default(),
             scram: false,
             scram_iterations: 600_000,
+            oauth: None,
             brake: brake::Options::default(),
             exempt: Vec::new(),
         }

@@ -29,20 +29,20 @@ use crate::{
 };
 
 /// A sign-in that may be checked, and whose it would be.
-struct Asked<'a> {
-    settings: &'a Settings,
-    attempt: Attempt<'a>,
-    place: Network,
+pub(super) struct Asked<'a> {
+    pub settings: &'a Settings,
+    pub attempt: Attempt<'a>,
+    pub place: Network,
     name: Option<&'a str>,
     known: Option<Arc<Known>>,
 }
 
 /// What a client that is who it says has shown besides.
 #[derive(Clone, Copy)]
-struct Shown<'a> {
-    authzid: Option<&'a str>,
-    password: Option<&'a SecretString>,
-    app_password: Option<AppPasswordId>,
+pub(super) struct Shown<'a> {
+    pub authzid: Option<&'a str>,
+    pub password: Option<&'a SecretString>,
+    pub app_password: Option<AppPasswordId>,
 }
 
 impl<'a> Shown<'a> {
@@ -100,6 +100,13 @@ impl Accounts {
         let settings = self.settings.load_full();
         // A name that no account can have goes the way of one that no account has.
         let name = login_name(authcid);
+        // What is shown without a name is counted as the address's alone.
+        let nameless = peer.to_string();
+        let counted = if authcid.is_empty() {
+            &nameless
+        } else {
+            authcid
+        };
         let exempt = settings.options.exempt.iter().any(|n| n.contains(peer));
         let mut attempt = Attempt {
             address: peer,
@@ -108,7 +115,7 @@ impl Accounts {
             } else {
                 Standing::Known
             },
-            name: name.as_deref().unwrap_or(authcid),
+            name: name.as_deref().unwrap_or(counted),
         };
         // What a known place has used up needs no look into the store.
         if !self.allows(&attempt) {
@@ -142,6 +149,14 @@ impl Accounts {
             Claim::Password(credentials) => self.password(&asked, credentials).await,
             Claim::Proof(proof) => self.proof(&asked, proof),
             Claim::Unproved { .. } => self.unproved(&asked),
+            Claim::Token(token) => self.token(&asked, peer, token).await,
+            Claim::External {
+                authzid,
+                certificate,
+            } => {
+                self.certificate(&asked, certificate, authzid.as_deref())
+                    .await
+            }
         }
     }
 
@@ -279,7 +294,7 @@ impl Accounts {
     }
 
     /// The password is right; whose name the client wants to act in is still to be looked at.
-    fn right(
+    pub(super) fn right(
         &self,
         known: &Arc<Known>,
         place: Network,

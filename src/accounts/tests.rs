@@ -11,7 +11,10 @@ use super::*;
 use crate::{
     envelope::AccountTls,
     policy::{sending::AddressPattern, throttle::Limit},
-    sasl::{Claim, Credentials, Exchange, Lookup, Mechanism, NONCE_OCTETS, ScramClient, Step},
+    sasl::{
+        Claim, Credentials, Exchange, Lookup, Mechanism, NONCE_OCTETS, ScramClient, Step,
+        Surroundings,
+    },
     session::{KeysVerdict, SignInVerdict},
     smtp::Domain,
     store::{
@@ -355,7 +358,11 @@ async fn accounts_and_mailboxes_are_as_they_stand() {
 /// What a client that knows `password` makes of the keys that it is given.
 async fn prove(f: &Fixture, name: &str, password: &str) -> Claim {
     let (mut client, first) = ScramClient::start(name, &[3; NONCE_OCTETS]).unwrap();
-    let (mut server, step) = Exchange::start(Mechanism::ScramSha256, Some(&first), None);
+    let (mut server, step) = Exchange::start(
+        Mechanism::ScramSha256,
+        Some(&first),
+        Surroundings::default(),
+    );
     let Step::Need(lookup) = step else {
         panic!("{step:?}")
     };

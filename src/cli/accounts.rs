@@ -10,6 +10,7 @@ use super::{
     answer::{Answer, columns},
     app_passwords::end,
     cannot_open,
+    certificates::CertificateCommand,
     dkim::DkimCommand,
     password::PasswordFrom,
     timestamp,
@@ -113,6 +114,9 @@ pub enum UserCommand {
     /// Addresses that an account may send as; patterns stand for many.
     #[command(subcommand)]
     Address(AddressCommand),
+    /// Certificates of clients that open an account (SASL EXTERNAL).
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
 }
 
 /// What to do with addresses that an account may send as.
@@ -221,6 +225,7 @@ impl UserCommand {
         let store = open(loaded).await?;
         let now = SystemTime::now();
         let answer = match self {
+            UserCommand::Certificate(command) => return command.run(store, loaded).await,
             UserCommand::List => return Ok(list(&store.accounts().await?)),
             UserCommand::Show { name } => {
                 return match store.account_by_name(&login(&name)?).await? {

@@ -6,6 +6,7 @@ mod accounts;
 mod answer;
 mod app_passwords;
 mod arrival;
+mod certificates;
 mod check;
 mod demo;
 pub mod dialogue;

@@ -3,11 +3,12 @@
 use super::schema::Config;
 
 /// Keys, or whole tables, that are read at the start only; each one's own description says so.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 9] = [
     "data_dir",
     "user",
     "node",
     "spool",
+    "client_certificates",
     "mta_sts",
     "tls_reports",
     "log",
@@ -81,6 +82,7 @@ mod tests {
         for entry in Config::default().entries() {
             let table = match entry.key {
                 "spool" => super::super::schema::Spool::DOC,
+                "client_certificates" => super::super::schema::ClientCertificates::DOC,
                 "mta_sts" => super::super::schema::MtaSts::DOC,
                 "tls_reports" => super::super::schema::TlsReports::DOC,
                 "log" => super::super::schema::Log::DOC,

@@ -97,6 +97,12 @@ pub fn example() -> String {
     table(&mut text, "[timeouts]", &sample.timeouts);
     table(&mut text, "[auth]", &sample.auth);
     table(&mut text, "[auth.throttle]", &sample.auth.throttle);
+    table(&mut text, "[oauth]", &sample.oauth);
+    table(
+        &mut text,
+        "[client_certificates]",
+        &sample.client_certificates,
+    );
     table(&mut text, "[brake]", &sample.brake);
     table(&mut text, "[intake]", &sample.intake);
     table(&mut text, "[queue]", &sample.queue);

@@ -1,7 +1,8 @@
-//! The files that routes name, as this process finds them.
+//! The files that the configuration names, as this process finds them.
 
 use super::{
     Finding, Level, Loaded,
+    oauth::secret_file,
     passwords::{PasswordError, credentials_directory},
     routes::password_files,
 };
@@ -11,7 +12,8 @@ use crate::tls;
 pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
     let mut findings = Vec::new();
     let directory = credentials_directory();
-    for (key, file) in password_files(&loaded.config) {
+    let files = password_files(&loaded.config).into_iter();
+    for (key, file) in files.chain(secret_file(&loaded.config)) {
         match file.read(directory.as_deref()) {
             Ok(_) => {}
             Err(error @ PasswordError::NoDirectory(_)) => {
@@ -30,6 +32,19 @@ pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
         {
             let key = format!("routes.{n}.ca");
             findings.push(loaded.finding(&key, error.to_string(), Level::Error));
+        }
+    }
+    for (key, ca) in [
+        ("oauth.ca", &loaded.config.oauth.ca),
+        (
+            "client_certificates.ca",
+            &loaded.config.client_certificates.ca,
+        ),
+    ] {
+        if !ca.as_os_str().is_empty()
+            && let Err(error) = tls::Client::open(tls::Trust::Ca(ca.clone()))
+        {
+            findings.push(loaded.finding(key, error.to_string(), Level::Error));
         }
     }
     findings

@@ -10,6 +10,7 @@ mod document;
 mod example;
 mod fields;
 mod files;
+mod oauth;
 mod options;
 mod passwords;
 mod routes;

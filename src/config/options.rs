@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
     bounds::bounds,
+    oauth::oauth,
     passwords::Passwords,
     routes::routes,
     schema::{BareNewline, Config, LongLines, SecurityLevel, ThrottleLimit},
@@ -26,7 +27,7 @@ use crate::{
     },
     queue,
     reach::sts,
-    sasl::Mechanism,
+    sasl::{Mechanism, TokenAdvice},
     session,
     smtp::{Domain, Mailbox},
     spool, tls, tlsrpt,
@@ -50,6 +51,8 @@ pub struct Options {
     pub proxies: listener::Proxies,
     /// Sign-ins.
     pub accounts: accounts::Options,
+    /// Whether clients are asked for certificates.
+    pub visitors: tls::Visitors,
     /// Messages on their way in.
     pub intake: intake::Options,
     /// Custody.
@@ -93,7 +96,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
     let endpoints = endpoints(config, &mut wrong);
     let proxies = networks("listeners.proxy", &config.listeners.proxy, &mut wrong);
     let pairs = pairs(config, &mut wrong);
-    let accounts = accounts(config, &mut wrong);
+    let accounts = accounts(config, passwords, &mut wrong);
     let levels = levels(config, &mut wrong);
     let reporter = reporter(config, &mut wrong);
     let own_ports = endpoints.iter().map(|it| it.address.port()).collect();
@@ -117,7 +120,11 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             messages: limits.messages,
             errors: limits.errors,
             sign_in_failures: limits.sign_in_failures,
-            mechanisms: mechanisms(config),
+            mechanisms: mechanisms(config, accounts.oauth.is_some()),
+            advice: TokenAdvice {
+                scope: config.oauth.scope.clone(),
+                discovery: config.oauth.discovery.clone(),
+            },
             tolerance: crate::smtp::Tolerance {
                 bare_lf: match limits.bare_newline {
                     BareNewline::Convert => crate::smtp::BareLf::Convert,
@@ -151,6 +158,11 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             header: timeouts.proxy_header.0,
         },
         accounts,
+        visitors: tls::Visitors {
+            asked: config.client_certificates.ask || config.client_certificates.require,
+            required: config.client_certificates.require,
+            authorities: path(&config.client_certificates.ca),
+        },
         intake: intake::Options {
             hostname: hostname.clone(),
             header_octets: limits.header_size.0 as usize,
@@ -459,16 +471,22 @@ pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
-fn mechanisms(config: &Config) -> Vec<Mechanism> {
+fn path(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
+}
+
+fn mechanisms(config: &Config, takes_tokens: bool) -> Vec<Mechanism> {
     let is_on = |mechanism: &Mechanism| match mechanism {
         Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => config.auth.scram,
         Mechanism::Plain => true,
         Mechanism::Login => config.auth.login,
+        Mechanism::OAuthBearer | Mechanism::XOAuth2 => takes_tokens,
+        Mechanism::External => config.client_certificates.ask || config.client_certificates.require,
     };
     Mechanism::ALL.into_iter().filter(is_on).collect()
 }
 
-fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
+fn accounts(config: &Config, passwords: &Passwords, wrong: &mut Wrong) -> accounts::Options {
     let auth = &config.auth;
     let limit = |limit: ThrottleLimit| throttle::Limit {
         minute: limit.minute,
@@ -492,6 +510,7 @@ fn accounts(config: &Config, wrong: &mut Wrong) -> accounts::Options {
             name: limit(auth.throttle.name.clone()),
         },
         scram: auth.scram,
+        oauth: oauth(config, passwords, wrong),
         scram_iterations: auth.scram_iterations,
         brake: brake::Options {
             enabled: config.brake.enabled,

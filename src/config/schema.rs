@@ -95,6 +95,10 @@ table! {
         timeouts: Timeouts = Timeouts::default(),
         /// Passwords.
         auth: Auth = Auth::default(),
+        /// Tokens in place of passwords.
+        oauth: OAuth = OAuth::default(),
+        /// Certificates in place of passwords.
+        client_certificates: ClientCertificates = ClientCertificates::default(),
         /// What is done where a password seems to be stolen.
         brake: Brake = Brake::default(),
         /// What is done to messages on their way in.
@@ -255,6 +259,55 @@ table! {
         hour: u32 = 60,
         /// Within any day.
         day: u32 = 200,
+    }
+}
+
+table! {
+    /// Tokens of an identity provider, by which programs sign in (OAUTHBEARER and XOAUTH2). Off while
+    /// there is neither `keys` nor `introspection`.
+    OAuth {
+        /// Who issues the tokens, to the letter: their claim "iss".
+        issuer: String = String::new(),
+        /// Who the tokens are for: their claim "aud" must hold one of these.
+        audience: Vec<String> = Vec::new(),
+        /// The issuer's keys (JWKS): a URL, or the path of a file.
+        keys: String = String::new(),
+        /// URL that is asked about tokens that are no JWT (RFC 7662).
+        introspection: String = String::new(),
+        /// Who we are there.
+        client_id: String = String::new(),
+        /// Absolute path of a file that holds our secret there and nothing else, or "credential:NAME"
+        /// for one that systemd hands over (LoadCredential=).
+        client_secret_file: String = String::new(),
+        /// How long its word on a token is remembered.
+        remember: Span = seconds(60),
+        /// The claim that holds the account's login name.
+        claim: String = "email".into(),
+        /// Put behind names without a domain; empty: nothing.
+        domain: String = String::new(),
+        /// What a token's scope must hold, words with spaces between; empty: anything.
+        scope: String = String::new(),
+        /// Where the issuer describes itself; told to programs whose token was refused.
+        discovery: String = String::new(),
+        /// How long the issuer may take to answer.
+        timeout: Span = seconds(10),
+        /// PEM file of authorities to trust beside those of the system.
+        ca: PathBuf = PathBuf::new(),
+    }
+}
+
+table! {
+    /// Certificates of clients, by which they sign in (EXTERNAL, on TLS 1.3); `gatepost user
+    /// certificate` says which one opens which account.
+    /// Needs a restart to change.
+    ClientCertificates {
+        /// Ask clients for one; they may come without. Some mail programs then bother their users.
+        ask: bool = false,
+        /// Serve nobody without one; where `ca` is set, one that it vouches for.
+        require: bool = false,
+        /// PEM file of authorities: a certificate that one of them signed opens the account whose
+        /// login name is a mail address in it. Empty: only those certificates that were added.
+        ca: PathBuf = PathBuf::new(),
     }
 }
 

@@ -107,6 +107,8 @@ fn every_key_is_in_the_example() {
         Throttle::KEYS,
         Intake::KEYS,
         Queue::KEYS,
+        schema::OAuth::KEYS,
+        schema::ClientCertificates::KEYS,
         schema::Brake::KEYS,
         schema::Dns::KEYS,
         schema::MtaSts::KEYS,

@@ -83,7 +83,7 @@ impl Visit {
                     done = work => done,
                 };
                 let secured = done.and_then(|stream| {
-                    let secured = facts(&tls, stream.get_ref().1)
+                    let secured = facts(&tls, &stream)
                         .ok_or_else(|| Failure::Other("no facts".to_owned()))?;
                     Ok((stream, secured))
                 });

@@ -405,7 +405,7 @@ impl<M: Machine, D: Decide> Driver<M, D> {
         .await
         .map_err(Hangup::Handshake)?;
         around.place.advance(&around.limits, Phase::Unproven);
-        let secured = facts(&around.tls, stream.get_ref().1).ok_or(Hangup::Stuck)?;
+        let secured = facts(&around.tls, &stream).ok_or(Hangup::Stuck)?;
         self.link = Link::Secure(stream);
         let now = self.now();
         self.machine.secured(now, secured);

@@ -2,12 +2,16 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use rustls::{AlertDescription, Error, PeerIncompatible, ServerConnection};
+use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::desk::Place;
-use crate::{sasl::Bindings, session::Secured, tls};
+use crate::{
+    sasl::{Bindings, ClientCertificate},
+    session::Secured,
+    tls,
+};
 
 /// Why there is no secured stream; the word is a metric's label.
 #[derive(Debug)]
@@ -110,12 +114,20 @@ pub(super) async fn handshake(
 }
 
 /// What a session is to know of a finished handshake; `None` before its end.
-pub(super) fn facts(server: &tls::Server, connection: &ServerConnection) -> Option<Secured> {
+pub(super) fn facts(server: &tls::Server, stream: &TlsStream<TcpStream>) -> Option<Secured> {
+    let (tcp, connection) = stream.get_ref();
     Some(Secured {
+        port: tcp.local_addr().ok().map(|address| address.port()),
         facts: tls::facts(connection)?,
         bindings: Arc::new(Bindings {
             exporter: tls::exporter(connection),
             server_end_point: server.end_point(connection.server_name()),
+        }),
+        certificate: server.visitor(connection).map(|visitor| {
+            Arc::new(ClientCertificate {
+                fingerprint: visitor.fingerprint,
+                addresses: visitor.addresses,
+            })
         }),
     })
 }

@@ -171,7 +171,7 @@ struct Stage {
 async fn stage(script: Script, limits: Limits) -> Stage {
     let directory = tempfile::tempdir().unwrap();
     let made = tls::dev::certificate(directory.path(), SystemTime::now()).unwrap();
-    let server = tls::Server::open(&[made.pair]).unwrap();
+    let server = tls::Server::open(&[made.pair], &tls::Visitors::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -277,7 +277,7 @@ async fn an_idle_session_is_small() {
     let made = tls::dev::certificate(directory.path(), SystemTime::now()).unwrap();
     let around = Surroundings {
         desk: Arc::new(Kind),
-        tls: tls::Server::open(&[made.pair]).unwrap(),
+        tls: tls::Server::open(&[made.pair], &tls::Visitors::default()).unwrap(),
         place: house
             .admit(&limits, [192, 0, 2, 1].into(), Phase::Unproven)
             .unwrap(),
@@ -398,7 +398,7 @@ async fn the_oldest_unproven_session_gives_way() {
 async fn plain_speech_to_a_handshake_is_recognised() {
     let directory = tempfile::tempdir().unwrap();
     let made = tls::dev::certificate(directory.path(), SystemTime::now()).unwrap();
-    let server = tls::Server::open(&[made.pair]).unwrap();
+    let server = tls::Server::open(&[made.pair], &tls::Visitors::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let house = Arc::new(House::new());
     for (spoken, language) in [("EHLO a\r\n", "SMTP"), ("GET / HTTP/1.1\r\n", "HTTP")] {

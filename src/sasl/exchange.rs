@@ -8,6 +8,11 @@
 //! SCRAM   (no initial response) -> Challenge("")          -> client-first
 //!         client-first          -> Need(name) -> keys     -> Challenge(server-first)
 //!         client-final          -> Done(Proof | Unproved); conclusion() is the server-final
+//! OAUTHBEARER, XOAUTH2
+//!         (no initial response) -> Challenge("")          -> response
+//!         response              -> Done(Token); where it is refused, objection() says why
+//! EXTERNAL
+//!         (no initial response) -> Challenge("")          -> response -> Done | Failed
 //! ```
 
 use std::{fmt, mem, str, sync::Arc};
@@ -16,7 +21,10 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, Proof, RESPONSE_MAX, prepare,
+    Claim, ClientCertificate, Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, Proof, RESPONSE_MAX,
+    TokenAdvice,
+    oauth::{self, Style},
+    prepare,
     scram::{self, Bindings, Demand, Ring, SERVER_NONCE_OCTETS, ServerFinal, ServerFirst},
 };
 
@@ -41,6 +49,19 @@ pub struct Lookup {
     pub authcid: String,
 }
 
+/// What an exchange may lean on beside what the client says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// What the channel can be bound to, where a mechanism that binds is on offer.
+    pub bindings: Option<&'a Arc<Bindings>>,
+    /// What the client proved to be in the handshake.
+    pub certificate: Option<&'a Arc<ClientCertificate>>,
+    /// The names that we may be called by: our own, and the one that TLS was asked for.
+    pub hosts: [Option<&'a str>; 2],
+    /// The port that the client came to; the usual ones may have been forwarded to it.
+    pub port: Option<u16>,
+}
+
 /// One exchange; each AUTH command gets a fresh one (S17).
 pub struct Exchange(State);
 
@@ -59,6 +80,9 @@ enum State {
     ScramKeys(Box<ServerFirst>),
     ScramFinal(Box<ServerFinal>),
     Concluding(Vec<u8>),
+    TokenResponse(Style, oauth::Place),
+    TokenGiven(Style),
+    External(Option<Arc<ClientCertificate>>),
     Finished,
 }
 
@@ -72,29 +96,35 @@ impl fmt::Debug for Exchange {
             State::ScramKeys(_) => "Exchange(ScramKeys)",
             State::ScramFinal(_) => "Exchange(ScramFinal)",
             State::Concluding(_) => "Exchange(Concluding)",
+            State::TokenResponse(..) => "Exchange(TokenResponse)",
+            State::TokenGiven(_) => "Exchange(TokenGiven)",
+            State::External(_) => "Exchange(External)",
             State::Finished => "Exchange(Finished)",
         })
     }
 }
 
 impl Exchange {
-    /// Begins; `initial` is the decoded initial response if there was one (`=` gives an empty one),
-    /// `bindings` what the channel can be bound to where a mechanism that binds is on offer.
+    /// Begins; `initial` is the decoded initial response if there was one (`=` gives an empty one).
     pub fn start(
         mechanism: Mechanism,
         initial: Option<&[u8]>,
-        bindings: Option<&Arc<Bindings>>,
+        around: Surroundings<'_>,
     ) -> (Self, Step) {
         let scram = |bound| State::ScramFirst {
             bound,
-            bindings: bindings.cloned(),
+            bindings: around.bindings.cloned(),
         };
+        let token = |style| State::TokenResponse(style, oauth::Place::of(around));
         let (state, challenge) = match mechanism {
             Mechanism::Plain => (State::PlainResponse, &b""[..]),
             // Programs compare the prompts with exactly these texts.
             Mechanism::Login => (State::LoginName, &b"Username:"[..]),
             Mechanism::ScramSha256 => (scram(false), &b""[..]),
             Mechanism::ScramSha256Plus => (scram(true), &b""[..]),
+            Mechanism::OAuthBearer => (token(Style::Bearer), &b""[..]),
+            Mechanism::XOAuth2 => (token(Style::XOAuth2), &b""[..]),
+            Mechanism::External => (State::External(around.certificate.cloned()), &b""[..]),
         };
         let mut exchange = Exchange(state);
         let step = match initial {
@@ -156,7 +186,23 @@ impl Exchange {
                     authcid: server.authcid,
                 }),
             },
-            State::ScramKeys(_) | State::Concluding(_) | State::Finished => Step::Failed,
+            State::TokenResponse(style, place) => match oauth::token(style, response, &place) {
+                Some(token) => {
+                    self.0 = State::TokenGiven(style);
+                    Step::Done(Claim::Token(token))
+                }
+                None => Step::Failed,
+            },
+            State::External(certificate) => match (certificate, external(response)) {
+                (Some(certificate), Some(authzid)) => Step::Done(Claim::External {
+                    authzid,
+                    certificate,
+                }),
+                _ => Step::Failed,
+            },
+            State::ScramKeys(_) | State::Concluding(_) | State::TokenGiven(_) | State::Finished => {
+                Step::Failed
+            }
         }
     }
 
@@ -182,6 +228,25 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// What a client whose token was refused must hear, in a challenge, before it is told that it has
+    /// failed: its answer to that says nothing (RFC 7628 §3.2.3).
+    pub fn objection(&mut self, advice: &TokenAdvice) -> Option<Vec<u8>> {
+        match mem::replace(&mut self.0, State::Finished) {
+            State::TokenGiven(style) => Some(oauth::objection(style, advice)),
+            _ => None,
+        }
+    }
+}
+
+/// The authorization identity, or nothing (RFC 4422 appendix A.1).
+fn external(response: &[u8]) -> Option<Option<String>> {
+    match response {
+        b"" => Some(None),
+        name => prepared_name(name).map(Some),
+    }
+}
+
 fn done(credentials: Option<Credentials>) -> Step {
     credentials.map_or(Step::Failed, |it| Step::Done(Claim::Password(it)))
 }
@@ -203,7 +268,7 @@ fn plain(response: &[u8]) -> Option<Credentials> {
     })
 }
 
-fn prepared_name(octets: &[u8]) -> Option<String> {
+pub(super) fn prepared_name(octets: &[u8]) -> Option<String> {
     if octets.len() > NAME_MAX {
         return None;
     }
@@ -238,13 +303,21 @@ mod tests {
                 c.password.expose_secret()
             ),
             Step::Done(Claim::Proof(proof)) => format!("proof {} {}", proof.authcid, proof.label),
+            Step::Done(Claim::Token(token)) => format!(
+                "token {} {}",
+                token.authzid.unwrap_or_default(),
+                token.token.expose_secret()
+            ),
+            Step::Done(Claim::External { authzid, .. }) => {
+                format!("external {}", authzid.unwrap_or_default())
+            }
             Step::Done(Claim::Unproved { authcid }) => format!("unproved {authcid}"),
             Step::Failed => "failed".into(),
         }
     }
 
     fn plain(response: &[u8]) -> String {
-        shown(Exchange::start(Mechanism::Plain, Some(response), None).1)
+        shown(Exchange::start(Mechanism::Plain, Some(response), Surroundings::default()).1)
     }
 
     /// R4616-2b, R4616-2c, R4954-4l.
@@ -305,7 +378,7 @@ mod tests {
     /// R4954-4f.
     #[test]
     fn plain_without_initial_response_gets_an_empty_challenge() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Plain, None, None);
+        let (mut exchange, step) = Exchange::start(Mechanism::Plain, None, Surroundings::default());
         assert_eq!(shown(step), "?");
         assert_eq!(shown(exchange.respond(b"\0alice\0pw")), "/alice/pw");
         assert_eq!(shown(exchange.respond(b"\0alice\0pw")), "failed");
@@ -313,7 +386,7 @@ mod tests {
 
     #[test]
     fn login_asks_with_the_prompts_that_programs_compare() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Login, None, None);
+        let (mut exchange, step) = Exchange::start(Mechanism::Login, None, Surroundings::default());
         assert_eq!(shown(step), "?Username:");
         assert_eq!(shown(exchange.respond(b"alice")), "?Password:");
         assert_eq!(shown(exchange.respond(b"pw")), "/alice/pw");
@@ -322,7 +395,8 @@ mod tests {
 
     #[test]
     fn login_takes_the_name_as_initial_response() {
-        let (mut exchange, step) = Exchange::start(Mechanism::Login, Some(b"alice"), None);
+        let (mut exchange, step) =
+            Exchange::start(Mechanism::Login, Some(b"alice"), Surroundings::default());
         assert_eq!(shown(step), "?Password:");
         assert_eq!(shown(exchange.respond(b"pw")), "/alice/pw");
     }
@@ -339,7 +413,8 @@ mod tests {
             (b"alice", &[b'p'; 1025]),
             (&[b'n'; 256], b"pw"),
         ] {
-            let (mut exchange, _) = Exchange::start(Mechanism::Login, Some(name), None);
+            let (mut exchange, _) =
+                Exchange::start(Mechanism::Login, Some(name), Surroundings::default());
             assert_eq!(shown(exchange.respond(password)), "failed");
         }
     }
@@ -359,7 +434,8 @@ mod tests {
     #[test]
     fn scram_proves_both_sides_or_fails() {
         for (password, step) in [("pencil", "proof user 7"), ("pen", "unproved user")] {
-            let (mut exchange, begun) = Exchange::start(Mechanism::ScramSha256, None, None);
+            let (mut exchange, begun) =
+                Exchange::start(Mechanism::ScramSha256, None, Surroundings::default());
             assert_eq!(shown(begun), "?");
             let (mut client, said) = scram::ScramClient::start("user", &[3; 24]).unwrap();
             assert_eq!(shown(exchange.respond(&said)), "need user");
@@ -382,7 +458,7 @@ mod tests {
 
     #[test]
     fn scram_keys_that_nobody_asked_for_end_the_exchange() {
-        let (mut exchange, _) = Exchange::start(Mechanism::Plain, None, None);
+        let (mut exchange, _) = Exchange::start(Mechanism::Plain, None, Surroundings::default());
         let step = exchange.keys(ring("pencil"), &[9; SERVER_NONCE_OCTETS]);
         assert_eq!(shown(step), "failed");
     }
@@ -408,7 +484,14 @@ mod tests {
             (Mechanism::ScramSha256Plus, None, "p=tls-exporter", "failed"),
         ] {
             let response = format!("{flag},,n=user,r=abc");
-            let (_, took) = Exchange::start(mechanism, Some(response.as_bytes()), bindings);
+            let (_, took) = Exchange::start(
+                mechanism,
+                Some(response.as_bytes()),
+                Surroundings {
+                    bindings,
+                    ..Surroundings::default()
+                },
+            );
             assert_eq!(shown(took), step, "{mechanism:?} {flag}");
         }
     }
@@ -428,7 +511,7 @@ mod tests {
         ) {
             let mut responses = responses.iter();
             let initial = responses.next().map(|r| &r[..]);
-            let (mut exchange, _) = Exchange::start(mechanism, initial, None);
+            let (mut exchange, _) = Exchange::start(mechanism, initial, Surroundings::default());
             for response in responses {
                 let _ = exchange.respond(response);
             }

@@ -1,5 +1,6 @@
 //! SASL mechanisms as step-by-step exchanges (RFC 4422): PLAIN (RFC 4616), LOGIN, and SCRAM-SHA-256
-//! with and without channel binding (RFC 5802, 7677, 9266, 5929).
+//! with and without channel binding (RFC 5802, 7677, 9266, 5929), OAUTHBEARER (RFC 7628) and XOAUTH2,
+//! EXTERNAL (RFC 4422 appendix A).
 //!
 //! Octets go in, a [`Step`] comes out. The room knows no account: what it hands on is a [`Claim`],
 //! with names and passwords prepared (RFC 4013), that somebody else must check. A mechanism that is
@@ -7,15 +8,17 @@
 
 mod base64;
 mod exchange;
+mod oauth;
 mod prepare;
 mod scram;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use secrecy::SecretString;
 
 pub use base64::{decode_base64, encode_base64};
-pub use exchange::{Exchange, Lookup, Step};
+pub use exchange::{Exchange, Lookup, Step, Surroundings};
+pub use oauth::TOKEN_MAX;
 pub use prepare::prepare;
 pub use scram::{
     Bindings, Derivation, DerivedKey, LabelledKeys, NONCE_OCTETS, Ring, SERVER_NONCE_OCTETS,
@@ -56,6 +59,15 @@ pub enum Claim {
     Password(Credentials),
     /// It proved that it knows a password, as far as the keys were still good.
     Proof(Proof),
+    /// It gave a token of somebody who vouches for it.
+    Token(Token),
+    /// It leaves it to its channel to say who it is.
+    External {
+        /// Whom the client wants to act as; `None` where that follows from the certificate.
+        authzid: Option<String>,
+        /// What the client proved to be in the handshake.
+        certificate: Arc<ClientCertificate>,
+    },
     /// It proved nothing: a failed guess at this name.
     Unproved {
         /// Login name.
@@ -64,14 +76,53 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// Login name.
+    /// Login name; empty where only what it shows tells whose it is.
     pub fn authcid(&self) -> &str {
         match self {
+            Claim::Token(token) => token.authzid.as_deref().unwrap_or_default(),
+            Claim::External { authzid, .. } => authzid.as_deref().unwrap_or_default(),
             Claim::Password(credentials) => &credentials.authcid,
             Claim::Proof(proof) => &proof.authcid,
             Claim::Unproved { authcid } => authcid,
         }
     }
+}
+
+/// A bearer token (RFC 6750), not looked into.
+#[derive(Clone)]
+pub struct Token {
+    /// Whom the client says that it is, or wants to act as.
+    pub authzid: Option<String>,
+    /// The token, wiped on drop.
+    pub token: SecretString,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("authzid", &self.authzid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of the certificate that a client has the key of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificate {
+    /// SHA-256 of it.
+    pub fingerprint: [u8; 32],
+    /// The mail addresses that it names, where an authority that we were told to trust vouches for
+    /// them.
+    pub addresses: Vec<String>,
+}
+
+/// What a refused bearer of a token is told, so that its program can get another one (RFC 7628
+/// §3.2.2).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TokenAdvice {
+    /// The scope that a token needs.
+    pub scope: String,
+    /// Where its issuer describes itself.
+    pub discovery: String,
 }
 
 /// A proof that fits keys of the [`Ring`] that was given for the name.
@@ -98,15 +149,24 @@ pub enum Mechanism {
     Plain,
     /// The old two-prompt exchange, never standardized; some programs know nothing else.
     Login,
+    /// RFC 7628.
+    OAuthBearer,
+    /// The older form of the same, never standardized.
+    XOAuth2,
+    /// RFC 4422 appendix A.
+    External,
 }
 
 impl Mechanism {
     /// All of them, in the order in which EHLO lists them.
-    pub const ALL: [Mechanism; 4] = [
+    pub const ALL: [Mechanism; 7] = [
         Mechanism::ScramSha256Plus,
         Mechanism::ScramSha256,
         Mechanism::Plain,
         Mechanism::Login,
+        Mechanism::OAuthBearer,
+        Mechanism::XOAuth2,
+        Mechanism::External,
     ];
 
     /// Reads a mechanism's name, in any case (RFC 4954 §8).
@@ -123,6 +183,9 @@ impl Mechanism {
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::OAuthBearer => "OAUTHBEARER",
+            Mechanism::XOAuth2 => "XOAUTH2",
+            Mechanism::External => "EXTERNAL",
         }
     }
 
@@ -146,6 +209,8 @@ mod tests {
             ("scram-sha-256-plus", Some(Mechanism::ScramSha256Plus)),
             ("SCRAM-SHA-256", Some(Mechanism::ScramSha256)),
             ("SCRAM-SHA-1", None),
+            ("oauthbearer", Some(Mechanism::OAuthBearer)),
+            ("External", Some(Mechanism::External)),
             ("CRAM-MD5", None),
             ("PLAIN ", None),
             ("", None),

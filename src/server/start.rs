@@ -93,7 +93,8 @@ fn open_doors(loaded: &Loaded, activated: Activated) -> Result<Doors> {
     let (config, options) = (&loaded.config, &loaded.options);
     check_pairs(loaded)?;
     loaded.check_files()?;
-    let tls = tls::Server::open(&options.pairs).context("failed to load the certificates")?;
+    let tls = tls::Server::open(&options.pairs, &options.visitors)
+        .context("failed to load the certificates")?;
     activated.check(&options.endpoints).map_err(|error| {
         ConfigError(vec![loaded.finding(
             "listeners",

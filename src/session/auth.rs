@@ -1,10 +1,8 @@
 //! AUTH (RFC 4954): from the command to the question whether the credentials are good.
 
-use std::sync::Arc;
-
 use crate::{
     envelope::{Identity, Moment},
-    sasl::{self, Exchange, Mechanism, Step},
+    sasl::{self, Exchange, Mechanism, Step, Surroundings},
     smtp::Reply,
 };
 
@@ -18,6 +16,8 @@ pub(super) struct SignIn {
     pub(super) began: Moment,
     /// Who has signed in, once the client has heard the other side's proof too.
     granted: Option<Identity>,
+    /// It has failed, and the client is told why first.
+    refused: bool,
 }
 
 impl Session {
@@ -41,7 +41,6 @@ impl Session {
         };
         let offered: Vec<_> = self.options.offered(secured).collect();
         let can_bind = offered.iter().any(|mechanism| mechanism.is_bound());
-        let bindings = can_bind.then(|| Arc::clone(&secured.bindings));
         let Some(mechanism) = Mechanism::parse(name).filter(|it| offered.contains(it)) else {
             return self.refuse(replies::unknown_mechanism());
         };
@@ -54,8 +53,17 @@ impl Session {
                 None => return self.sign_in_failed(replies::not_base64()),
             },
         };
+        let around = Surroundings {
+            bindings: can_bind.then_some(&secured.bindings),
+            certificate: secured.certificate.as_ref(),
+            hosts: [
+                Some(self.options.hostname.as_str()),
+                secured.facts.server_name.as_deref(),
+            ],
+            port: secured.port,
+        };
         let began = self.clocks.touched;
-        let (exchange, step) = Exchange::start(mechanism, decoded.as_deref(), bindings.as_ref());
+        let (exchange, step) = Exchange::start(mechanism, decoded.as_deref(), around);
         wipe(decoded);
         self.take_step(
             SignIn {
@@ -63,6 +71,7 @@ impl Session {
                 exchange,
                 began,
                 granted: None,
+                refused: false,
             },
             step,
         );
@@ -75,6 +84,9 @@ impl Session {
         };
         if line == b"*" {
             return self.sign_in_failed(replies::sign_in_cancelled());
+        }
+        if sign_in.refused {
+            return self.sign_in_failed(replies::sign_in_refused());
         }
         let Some(response) = sasl::decode_base64(line) else {
             return self.sign_in_failed(replies::not_base64());
@@ -132,7 +144,13 @@ impl Session {
                 }
                 None => self.admit(identity),
             },
-            SignInVerdict::Refused => self.sign_in_failed(replies::sign_in_refused()),
+            SignInVerdict::Refused => match sign_in.exchange.objection(&self.options.advice) {
+                Some(why) => {
+                    sign_in.refused = true;
+                    self.take_step(sign_in, Step::Challenge(why));
+                }
+                None => self.sign_in_failed(replies::sign_in_refused()),
+            },
             SignInVerdict::Throttled => self.sign_in_failed(replies::sign_in_throttled()),
             SignInVerdict::Unavailable => self.send(replies::sign_in_unavailable()),
         }

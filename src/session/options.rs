@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     envelope::TlsFacts,
-    sasl::{Bindings, Mechanism},
+    sasl::{Bindings, ClientCertificate, Mechanism, TokenAdvice},
     smtp::{Domain, Mailbox, Tolerance},
 };
 
@@ -24,6 +24,10 @@ pub struct Secured {
     pub facts: TlsFacts,
     /// What a sign-in can be bound to.
     pub bindings: Arc<Bindings>,
+    /// What the client proved to be.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The port that it came to, where there is one.
+    pub port: Option<u16>,
 }
 
 impl From<TlsFacts> for Secured {
@@ -32,6 +36,8 @@ impl From<TlsFacts> for Secured {
         Secured {
             facts,
             bindings: Arc::default(),
+            certificate: None,
+            port: None,
         }
     }
 }
@@ -53,6 +59,8 @@ pub struct Options {
     pub sign_in_failures: u32,
     /// Mechanisms on offer, as far as the channel bears them; PLAIN always is (RFC 4954 §4).
     pub mechanisms: Vec<Mechanism>,
+    /// What a refused bearer of a token is told (RFC 7628 §3.2.2).
+    pub advice: TokenAdvice,
     /// What is done with a bare LF and with long lines in content.
     pub tolerance: Tolerance,
     /// Where mail for `<Postmaster>` goes (RFC 5321 §4.5.1).
@@ -87,8 +95,13 @@ impl Options {
         // On TLS 1.2 there is no exporter that both ends agree upon, so nothing is bound at all
         // (RFC 9266 §3, RFC 7677 §4).
         let can_bind = secured.bindings.exporter.is_some();
+        let is_borne = move |mechanism: &Mechanism| match mechanism {
+            Mechanism::ScramSha256Plus => can_bind,
+            Mechanism::External => secured.certificate.is_some(),
+            _ => true,
+        };
         Mechanism::ALL
             .into_iter()
-            .filter(move |it| self.mechanisms.contains(it) && (can_bind || !it.is_bound()))
+            .filter(move |it| self.mechanisms.contains(it) && is_borne(it))
     }
 }

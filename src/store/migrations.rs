@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (
         1,
         "accounts",
@@ -75,6 +75,11 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
         13,
         "grants",
         include_str!("../../migrations/sqlite/0013_grants.sql"),
+    ),
+    (
+        14,
+        "certificates",
+        include_str!("../../migrations/sqlite/0014_certificates.sql"),
     ),
 ];
 

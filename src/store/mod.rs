@@ -25,6 +25,7 @@ use sqlx::{
 pub mod accounts;
 pub mod app_passwords;
 pub mod brakes;
+pub mod certificates;
 pub mod credentials;
 pub mod dkim;
 mod error;

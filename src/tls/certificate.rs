@@ -68,6 +68,8 @@ pub struct Certificate {
     pub not_after: SystemTime,
     /// DNS names and addresses of the subjectAltName extension.
     pub names: Vec<String>,
+    /// Mail addresses of the same extension.
+    pub mail_addresses: Vec<String>,
     /// Issuer and subject are the same.
     pub self_signed: bool,
     /// Marked as an authority: clients refuse it as a server's own certificate.
@@ -120,7 +122,7 @@ impl Certificate {
         let subject = tbs.expect(SEQUENCE)?;
         let rsa_bits = rsa_bits(tbs.expect(SEQUENCE)?);
 
-        let mut names = Vec::new();
+        let (mut names, mut mail_addresses) = (Vec::new(), Vec::new());
         let mut is_authority = false;
         tbs.optional(CONTEXT_1_PRIMITIVE);
         tbs.optional(CONTEXT_2_PRIMITIVE);
@@ -132,7 +134,7 @@ impl Certificate {
                 extension.optional(BOOLEAN);
                 let value = extension.expect(OCTET_STRING)?;
                 if oid == OID_SAN {
-                    names = alternative_names(value)?;
+                    (names, mail_addresses) = alternative_names(value)?;
                 } else if oid == OID_BASIC_CONSTRAINTS {
                     let mut constraints = Der(Der(value).expect(SEQUENCE)?);
                     is_authority = constraints
@@ -146,6 +148,7 @@ impl Certificate {
             not_before,
             not_after,
             names,
+            mail_addresses,
             self_signed: issuer == subject,
             is_authority,
             rsa_bits,
@@ -205,15 +208,16 @@ fn rsa_bits(public_key_info: &[u8]) -> Option<usize> {
     Some((modulus.len() - start) * 8 - leading)
 }
 
-fn alternative_names(value: &[u8]) -> Option<Vec<String>> {
+/// Names of hosts and their addresses, and addresses of mail.
+fn alternative_names(value: &[u8]) -> Option<(Vec<String>, Vec<String>)> {
     let mut entries = Der(Der(value).expect(SEQUENCE)?);
-    let mut names = Vec::new();
+    let (mut names, mut mail_addresses) = (Vec::new(), Vec::new());
+    let text = |content: &[u8]| content.iter().map(|octet| char::from(*octet)).collect();
     while !entries.0.is_empty() {
         let (tag, content) = entries.next()?;
         match tag {
-            0x82 if content.is_ascii() => {
-                names.push(content.iter().map(|octet| char::from(*octet)).collect());
-            }
+            0x81 if content.is_ascii() => mail_addresses.push(text(content)),
+            0x82 if content.is_ascii() => names.push(text(content)),
             0x87 => {
                 let address = <[u8; 4]>::try_from(content)
                     .map(|octets| IpAddr::from(Ipv4Addr::from(octets)))
@@ -226,7 +230,7 @@ fn alternative_names(value: &[u8]) -> Option<Vec<String>> {
             _ => {}
         }
     }
-    Some(names)
+    Some((names, mail_addresses))
 }
 
 const BOOLEAN: u8 = 0x01;

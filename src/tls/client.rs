@@ -263,7 +263,7 @@ fn system_roots(found: CertificateResult) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (at, certificate) in read_pem(path)?.certificates.into_iter().enumerate() {
         roots
@@ -278,6 +278,22 @@ fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
         return Err(TlsError::NoCertificate(path.to_owned()));
     }
     Ok(roots)
+}
+
+/// Settings for requests over HTTPS: trusts the roots of this system, and the authorities in a file
+/// beside them. Blocks.
+///
+/// # Errors
+/// They cannot be read.
+pub fn web_settings(authorities: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let roots = match authorities {
+        Some(path) => system_and(path)?,
+        None => system_roots(rustls_native_certs::load_native_certs())?,
+    };
+    Ok(ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! next hops whom we trust, and in which words we do not.
 //!
 //! TLS 1.3 and 1.2 with AEAD suites and ephemeral keys only, the post-quantum group first (RFC 9325);
-//! no early data and no client certificates. To clients we speak no protocol but `smtp` in ALPN
+//! no early data, and certificates of clients only where the operator asks for them. To clients we speak no protocol but `smtp` in ALPN
 //! (S10); to next hops we name none, for few of them know any. The room knows nothing of sockets,
 //! of SMTP or of delivery. Speaks RFC 8446, 5246, 6066 (SNI), 7301, 5280, 9525, 6698 and 7672 (DANE).
 
@@ -20,9 +20,10 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod visitor;
 
 pub use certificate::Certificate;
-pub use client::{Client, Stream, Trust};
+pub use client::{Client, Stream, Trust, web_settings};
 pub use dane::tlsa;
 pub use error::TlsError;
 pub use fingerprint::{FingerprintError, fingerprint, parse_fingerprint};
@@ -31,6 +32,7 @@ pub use pairs::PairFiles;
 pub use pem::{Pem, read_pem};
 pub use server::{Server, exporter, facts, provider};
 pub use verifier::{CertificateFault, Whose};
+pub use visitor::{Visitor, Visitors};
 
 use std::time::SystemTime;
 

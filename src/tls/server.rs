@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Certificate, PairFiles, TlsError,
     pairs::{Pair, Pairs, Stamp, stamp},
+    visitor::{Reception, Visitor, Visitors},
 };
 use crate::envelope::{TlsFacts, TlsVersion};
 
@@ -22,6 +23,7 @@ const WATCH: Duration = Duration::from_secs(5);
 /// The server side of TLS: settings made once, certificates that can be exchanged under it.
 pub struct Server {
     pairs: Arc<Pairs>,
+    reception: Option<Arc<Reception>>,
     acceptor: TlsAcceptor,
 }
 
@@ -29,8 +31,8 @@ impl Server {
     /// Loads every pair; the first is served to clients that ask for no name or an unknown one.
     ///
     /// # Errors
-    /// [`TlsError`] for the first pair that cannot be used.
-    pub fn open(files: &[PairFiles]) -> Result<Arc<Self>, TlsError> {
+    /// [`TlsError`] for the first pair, or the authorities of clients, that cannot be used.
+    pub fn open(files: &[PairFiles], visitors: &Visitors) -> Result<Arc<Self>, TlsError> {
         let pairs = files
             .iter()
             .map(Pair::load)
@@ -39,13 +41,23 @@ impl Server {
             return Err(TlsError::NoPairs);
         }
         let pairs = Arc::new(Pairs::new(pairs));
-        let acceptor = TlsAcceptor::from(Arc::new(settings(Arc::clone(&pairs))?));
-        Ok(Arc::new(Server { pairs, acceptor }))
+        let reception = Reception::open(visitors)?;
+        let settings = settings(Arc::clone(&pairs), reception.clone())?;
+        Ok(Arc::new(Server {
+            pairs,
+            reception,
+            acceptor: TlsAcceptor::from(Arc::new(settings)),
+        }))
     }
 
     /// Makes handshakes.
     pub fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
+    }
+
+    /// Who the client of a finished handshake proved to be, where clients are asked and it answered.
+    pub fn visitor(&self, connection: &ServerConnection) -> Option<Visitor> {
+        self.reception.as_ref()?.visitor(connection)
     }
 
     /// What `tls-server-end-point` is of a connection that asked for this name (RFC 5929 §4.1): the
@@ -155,11 +167,17 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-fn settings(pairs: Arc<Pairs>) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(pairs);
+fn settings(
+    pairs: Arc<Pairs>,
+    reception: Option<Arc<Reception>>,
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match reception {
+        Some(reception) => builder.with_client_cert_verifier(reception),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(pairs);
     // A browser talked into speaking to us asks for another protocol and is refused (S10).
     config.alpn_protocols = vec![b"smtp".to_vec()];
     // Resumption without memory: tickets under keys that rotate (RFC 9325 §3.4).

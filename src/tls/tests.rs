@@ -72,7 +72,7 @@ fn the_certificate_is_chosen_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let (first, default) = pair(directory.path(), "a", &["mail.example.org"]);
     let (second, wild) = pair(directory.path(), "b", &["*.example.net", "example.net"]);
-    let server = Server::open(&[first, second]).unwrap();
+    let server = Server::open(&[first, second], &Visitors::default()).unwrap();
     let config = Arc::new(client(provider(), BOTH));
     for (name, served) in [
         ("mail.example.org", &default),
@@ -92,7 +92,7 @@ fn the_certificate_is_chosen_by_name() {
 fn certificates_are_exchanged_and_broken_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let (files, first) = pair(directory.path(), "a", &["a.example"]);
-    let server = Server::open(std::slice::from_ref(&files)).unwrap();
+    let server = Server::open(std::slice::from_ref(&files), &Visitors::default()).unwrap();
     // A new client each time: one that resumes is shown no certificate.
     let served = || {
         let config = Arc::new(client(provider(), BOTH));
@@ -131,7 +131,7 @@ fn certificates_are_exchanged_and_broken_ones_are_not() {
 fn versions_suites_and_groups_are_the_best_that_both_have() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = pair(directory.path(), "a", &["a.example"]);
-    let server = Server::open(&[files]).unwrap();
+    let server = Server::open(&[files], &Visitors::default()).unwrap();
     let hybrid = CryptoProvider {
         kx_groups: vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768],
         ..provider()
@@ -157,7 +157,7 @@ fn versions_suites_and_groups_are_the_best_that_both_have() {
 fn old_versions_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = pair(directory.path(), "a", &["a.example"]);
-    let server = Server::open(&[files]).unwrap();
+    let server = Server::open(&[files], &Visitors::default()).unwrap();
     let mut hello = vec![0x01, 0, 0, 43, 0x03, 0x02];
     hello.extend([7; 32]);
     // No session, two suites, no compression.
@@ -176,7 +176,7 @@ fn old_versions_are_refused() {
 fn foreign_protocols_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = pair(directory.path(), "a", &["a.example"]);
-    let server = Server::open(&[files]).unwrap();
+    let server = Server::open(&[files], &Visitors::default()).unwrap();
     for (offered, welcome) in [
         (&[][..], true),
         (&["smtp"][..], true),
@@ -198,7 +198,7 @@ fn foreign_protocols_are_refused() {
 fn sessions_resume_without_early_data() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = pair(directory.path(), "a", &["a.example"]);
-    let server = Server::open(&[files]).unwrap();
+    let server = Server::open(&[files], &Visitors::default()).unwrap();
     assert_eq!(server.acceptor().config().max_early_data_size, 0);
     let config = Arc::new(client(provider(), BOTH));
     let met = |config| meet(&server, config, "a.example").unwrap().facts.resumed;

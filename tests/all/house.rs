@@ -24,9 +24,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("spool", &["smtp", "envelope", "store"]),
     (
         "accounts",
-        &["smtp", "sasl", "envelope", "policy", "store", "session"],
+        &[
+            "smtp", "sasl", "envelope", "policy", "store", "session", "oauth",
+        ],
     ),
     ("tls", &["envelope"]),
+    ("web", &["tls"]),
+    ("oauth", &["tls", "web"]),
     ("dkim", &["smtp", "message", "store"]),
     ("dns", &["smtp", "envelope"]),
     (

@@ -35,5 +35,6 @@ mod server;
 mod session_properties;
 mod tls;
 mod transcripts;
+mod vouched;
 mod wire;
 mod world;

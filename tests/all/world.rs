@@ -114,6 +114,8 @@ level = "debug"
         "timeouts",
         "auth",
         "auth.throttle",
+        "oauth",
+        "client_certificates",
         "brake",
         "intake",
         "queue",

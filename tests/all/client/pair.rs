@@ -171,7 +171,7 @@ impl Pair {
                         credentials.password.expose_secret() == PASSWORD
                     }
                     Claim::Proof(_) => true,
-                    Claim::Unproved { .. } => false,
+                    Claim::Unproved { .. } | Claim::Token(_) | Claim::External { .. } => false,
                 };
                 Verdict::SignIn(if good {
                     SignInVerdict::Granted(Identity {

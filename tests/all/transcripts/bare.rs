@@ -8,7 +8,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use gatepost::{
     envelope::{AccountId, Identity, Moment, QueueId, TlsFacts, TlsVersion},
-    sasl::{Bindings, Claim, Derivation, LabelledKeys, Mechanism, Ring, SERVER_NONCE_OCTETS},
+    sasl::{
+        Bindings, Claim, ClientCertificate, Derivation, LabelledKeys, Mechanism, Ring,
+        SERVER_NONCE_OCTETS, TokenAdvice,
+    },
     session::{
         Channel, KeysVerdict, MessageVerdict, Options, Output, Question, RecipientVerdict, Secured,
         SenderVerdict, Session, SignInVerdict, Verdict,
@@ -30,7 +33,16 @@ pub fn options() -> Options {
         messages: 1_000,
         errors: 25,
         sign_in_failures: 5,
-        mechanisms: Mechanism::ALL.into(),
+        mechanisms: vec![
+            Mechanism::ScramSha256Plus,
+            Mechanism::ScramSha256,
+            Mechanism::Plain,
+            Mechanism::Login,
+        ],
+        advice: TokenAdvice {
+            scope: "mail".to_owned(),
+            discovery: String::new(),
+        },
         tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").unwrap(),
         greeting: "ESMTP Gatepost ready".into(),
@@ -58,6 +70,11 @@ fn secured() -> Secured {
             exporter: Some([5; 32]),
             server_end_point: None,
         }),
+        port: None,
+        certificate: Some(Arc::new(ClientCertificate {
+            fingerprint: [7; 32],
+            addresses: Vec::new(),
+        })),
     }
 }
 
@@ -81,9 +98,14 @@ pub fn play(script: &Script, pieces: usize) -> Result<(), String> {
         Start::Plain => Channel::Plain,
         Start::Tls | Start::Ready => Channel::Secure(secured()),
     };
+    let mut options = options();
+    if script.bare_only.is_some() {
+        // What the running server is not set up for.
+        options.mechanisms = Mechanism::ALL.into();
+    }
     let now = Moment(Duration::from_secs(1_000));
     let mut player = Player {
-        session: Session::new(channel, Arc::new(options()), now),
+        session: Session::new(channel, Arc::new(options), now),
         now,
         pieces,
         replies: VecDeque::new(),
