@@ -72,6 +72,8 @@ async fn fill(store: &Store, incarnation: Incarnation, numbers: std::ops::Range<
                 protection: Default::default(),
             };
             batch.message(&MessageRow {
+                release_at: None,
+                release_request: None,
                 number: i64::try_from(n + 1).expect("a number"),
                 id: &QueueId::new(ulid::Ulid(u128::from(n + 1))),
                 account: None,

@@ -163,6 +163,8 @@ async fn fill(spool: &Arc<Spool>, count: u64) {
 fn message(body: gatepost::spool::Body) -> NewMessage {
     let recipient = Mailbox::parse("bob@example.net").expect("a recipient");
     NewMessage {
+        release_at: None,
+        release_request: None,
         id: QueueId::new(ulid::Ulid::generate()),
         account: None,
         report_of: None,

@@ -52,6 +52,7 @@ fn options() -> Options {
         errors: 20,
         sign_in_failures: 5,
         mechanisms: Mechanism::ALL.into(),
+        future_release: Duration::from_secs(7 * 86_400),
         advice: gatepost::sasl::TokenAdvice::default(),
         tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").expect("a mailbox"),

@@ -90,6 +90,8 @@ async fn one(spool: &Spool) {
     let mut body = spool.body();
     body.write(&BODY).await.expect("room");
     let message = NewMessage {
+        release_at: None,
+        release_request: None,
         id: QueueId::new(ulid::Ulid::generate()),
         account: None,
         report_of: None,

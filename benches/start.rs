@@ -141,6 +141,8 @@ async fn submit(spool: Arc<Spool>, messages: usize) {
         let mut body = spool.body();
         body.write(&[b'x'; 1024]).await.expect("room");
         let message = NewMessage {
+            release_at: None,
+            release_request: None,
             id: QueueId::new(ulid::Ulid::generate()),
             account: None,
             report_of: None,

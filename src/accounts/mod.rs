@@ -45,7 +45,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -96,6 +96,8 @@ pub struct Account {
     pub brake: StoredBrake,
     /// All its mail waits until an operator releases it.
     pub hold: bool,
+    /// Its mail waits so long that it can be taken back.
+    pub undo: Duration,
     /// How much it may send, for each scope that its mail counts for.
     pub ceilings: Arc<[Ceiling]>,
     /// The domains that are ours (canonical).
@@ -267,6 +269,7 @@ impl Accounts {
             .await?;
         let ours = self.ours().await?;
         account.brake = self.store.brake(stored.id).await?;
+        account.undo = self.store.undo_window(stored.id).await?;
         volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
@@ -342,6 +345,7 @@ fn account_of(stored: &StoredAccount) -> Account {
         ends_at: None,
         brake: StoredBrake::default(),
         hold: false,
+        undo: Duration::ZERO,
         protection: stored.protection,
     }
 }

@@ -99,6 +99,7 @@ fn show(counts: &QueueCounts) {
         (RecipientState::Claimed, counts.claimed),
         (RecipientState::Held, counts.held),
         (RecipientState::Aside, counts.aside),
+        (RecipientState::Later, counts.later),
     ] {
         let gauge = metrics::gauge!("gatepost_queue_recipients", "state" => state.as_str());
         gauge.set(recipients as f64);

@@ -99,6 +99,15 @@ pub enum UserCommand {
         /// on or off.
         on: String,
     },
+    /// Keep an account's mail so long that it can be taken back, by gatepost queue cancel or by a mail
+    /// to cancel+ID@ this host.
+    Undo {
+        /// Its login name.
+        name: String,
+        /// Up to 120; 0: hand mail on at once.
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=120))]
+        seconds: u32,
+    },
     /// Set how well an account's mail must be protected on its way out.
     Tls {
         /// Its login name.
@@ -297,6 +306,17 @@ impl UserCommand {
                 };
                 store.enable_brake(&name, is_on).await?;
                 done(format!("Brake of {name} is {on}."), "brake set", &name)
+            }
+            UserCommand::Undo { name, seconds } => {
+                let name = login(&name)?;
+                store.set_undo_window(&name, seconds).await?;
+                Answer::done(
+                    match seconds {
+                        0 => format!("Mail of {name} is handed on at once."),
+                        _ => format!("Mail of {name} can be taken back for {seconds} seconds."),
+                    },
+                    json!({ "done": "undo window set", "name": name, "seconds": seconds }),
+                )
             }
             UserCommand::Tls {
                 name,

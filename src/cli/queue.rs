@@ -136,7 +136,7 @@ pub(super) fn known_as(id: &str) -> String {
 /// When a recipient is tried next, where that is the clock's matter.
 pub(super) fn next_attempt(to: &QueueRecipient) -> Option<String> {
     match to.state {
-        RecipientState::Due | RecipientState::Deferred => {
+        RecipientState::Due | RecipientState::Deferred | RecipientState::Later => {
             Some(super::timestamp(to.next_attempt_at))
         }
         RecipientState::Claimed | RecipientState::Held | RecipientState::Aside => None,

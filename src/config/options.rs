@@ -74,6 +74,8 @@ pub struct Options {
 /// What is found out of recipients' domains while a client waits for the answer to RCPT.
 #[derive(Clone, Debug, Default)]
 pub struct Forecast {
+    /// Our own name: addresses there take messages back.
+    pub hostname: Option<Domain>,
     /// What the operator asks of hand-offs.
     pub levels: Levels,
     /// How long the answer may wait; zero for not at all.
@@ -125,6 +127,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
                 scope: config.oauth.scope.clone(),
                 discovery: config.oauth.discovery.clone(),
             },
+            future_release: limits.future_release.0,
             tolerance: crate::smtp::Tolerance {
                 bare_lf: match limits.bare_newline {
                     BareNewline::Convert => crate::smtp::BareLf::Convert,
@@ -236,12 +239,13 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
                 contact => contact.to_owned(),
             },
             from: reporter,
-            hostname,
+            hostname: hostname.clone(),
             window: config.tls_reports.window.0,
             authorities: (!config.tls_reports.ca.as_os_str().is_empty())
                 .then(|| config.tls_reports.ca.clone()),
         },
         forecast: Forecast {
+            hostname: Some(hostname),
             levels,
             within: config.security.forecast.0,
         },

@@ -176,6 +176,9 @@ table! {
         errors: u32 = 20,
         /// Failed sign-ins in one session; at least 3.
         sign_in_failures: u32 = 5,
+        /// How far off a client may put the delivery of a message (FUTURERELEASE, RFC 4865); "0s": it
+        /// may not.
+        future_release: Span = seconds(7 * 86_400),
         /// A line feed alone in mail data: "convert" to a full line end, or "reject".
         bare_newline: BareNewline = BareNewline::Convert,
     }

@@ -105,6 +105,8 @@ impl Intake {
             body: message.body,
             received_at: stamp.now,
             start: Start::Now,
+            release_at: None,
+            release_request: None,
             sent: None,
         };
         self.spool.commit(notice).await?;

@@ -11,12 +11,13 @@ mod ids;
 mod prepare;
 mod refusal;
 mod signing;
+mod withdraw;
 
 use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -28,6 +29,7 @@ use ids::Ids;
 use prepare::{Circumstances, Prepared, prepare};
 use refusal::Refusal;
 use signing::sign;
+pub use withdraw::cancels;
 
 use crate::{
     accounts::{Account, Accounts},
@@ -36,7 +38,7 @@ use crate::{
     message::{Limits, message_id},
     policy::brake::Step,
     session::{MessageVerdict, SenderVerdict},
-    smtp::{Domain, ReversePath},
+    smtp::{Domain, FutureRelease, ReversePath},
     spool::{CustodyError, NewMessage, Spool, Start},
 };
 
@@ -66,6 +68,8 @@ pub struct Submission {
     pub envelope: Envelope,
     /// Lines of the body are over 998 octets: the parts that hold them are encoded.
     pub has_long_lines: bool,
+    /// When its sender wants it to be handed on (RFC 4865).
+    pub hold: Option<FutureRelease>,
     /// Where the client connected from.
     pub peer: SocketAddr,
     /// What the client called itself: data from the network.
@@ -169,6 +173,11 @@ impl Intake {
     pub async fn accept(&self, draft: Draft, submission: Submission) -> MessageVerdict {
         let by = submission.by.clone();
         let sender = submission.envelope.sender.clone();
+        match self.asked_back(&submission) {
+            None => {}
+            Some(Ok(id)) => return MessageVerdict::Obeyed(self.withdraw(&id, &submission).await),
+            Some(Err(reply)) => return MessageVerdict::Refused(reply),
+        }
         match self.take(draft, submission).await {
             Ok(id) => {
                 metrics::counter!("gatepost_messages_accepted_total").increment(1);
@@ -242,6 +251,7 @@ impl Intake {
             by,
             mut envelope,
             tls,
+            hold: submission_hold,
             ..
         } = submission;
         envelope.protection = protection;
@@ -259,6 +269,14 @@ impl Intake {
             .map_err(|error| Refusal::Accounts(error.to_string()))?;
         let sent = counted.map_err(Refusal::OverLimit)?;
         let braked = self.braked(&account, &sent, received_at).await;
+        let release_request = submission_hold;
+        let undo_until = match account.undo {
+            Duration::ZERO => None,
+            undo => received_at.checked_add(undo),
+        };
+        let release_at = release_request
+            .map(|hold| hold.at(received_at))
+            .max(undo_until);
         let (start, step) = braked.inspect_err(|_| self.accounts.give_back(&sent))?;
         let committed = self
             .spool
@@ -272,6 +290,8 @@ impl Intake {
                 body,
                 received_at,
                 start,
+                release_at,
+                release_request,
                 sent: Some(sent.clone()),
             })
             .await;
@@ -293,6 +313,7 @@ impl Intake {
             requiretls = (protection.tls != TlsWish::Unsaid).then_some(protection.tls.as_str()),
             brake = (step != Step::Free).then_some(step.as_str()),
             held = (start == Start::Held).then_some(true),
+            release = release_request.map(tracing::field::display),
             "message accepted"
         );
         Ok(id)

@@ -136,6 +136,7 @@ mod tests {
                 protection: Default::default(),
             },
             has_long_lines: false,
+            hold: None,
             peer: "192.0.2.7:1025".parse().unwrap(),
             client_name: "laptop.secret.example".to_owned(),
             tls: None,

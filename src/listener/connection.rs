@@ -1,6 +1,10 @@
 //! One connection from its seat to its line in the log.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -103,7 +107,8 @@ impl Visit {
             }
         };
         metrics::counter!("gatepost_sessions_total", "port" => kind.name()).increment(1);
-        let machine = Session::new(channel, options, Moment(start.elapsed()));
+        let machine =
+            Session::new(channel, options, Moment(start.elapsed())).dated(SystemTime::now());
         let around = Surroundings {
             desk,
             tls,

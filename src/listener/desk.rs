@@ -226,6 +226,7 @@ impl Decide for Desk {
                 by,
                 envelope,
                 has_long_lines,
+                hold,
             } => {
                 // Content with no octet at all makes no output.
                 let draft = draft.unwrap_or_else(|| self.intake.draft());
@@ -233,6 +234,7 @@ impl Decide for Desk {
                     by,
                     envelope,
                     has_long_lines,
+                    hold,
                     peer: about.peer,
                     client_name: about.client_name.unwrap_or_default().to_owned(),
                     tls: about.tls.cloned(),

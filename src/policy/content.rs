@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::allowance::{Excess, LimitKind};
 use crate::{
+    envelope::QueueId,
     message::{AddressFault, CannotConvert, Fault},
     smtp::{Mailbox, Reply},
 };
@@ -181,6 +182,35 @@ pub fn custody(storage: Storage) -> Reply {
         Storage::Full => Reply::new(452, 3, 1, "Not enough storage, try again later"),
         Storage::Failed => Reply::new(451, 3, 0, "Could not store the message, try again later"),
     }
+}
+
+/// The reply to a message that takes another one back: what became of that one's recipients.
+pub fn withdrawn(id: &QueueId, withdrawn: u64, too_late: u64) -> Reply {
+    match (withdrawn, too_late) {
+        (0, 0) => {
+            let text = format!("{id} is not in the queue: handed on already, or not yours");
+            Reply::new(554, 0, 0, text)
+        }
+        (0, late) => {
+            let text = format!("Too late for {id}: it is being handed on for {late} recipients");
+            Reply::new(554, 0, 0, text)
+        }
+        (done, 0) => Reply::new(250, 0, 0, format!("{id} withdrawn for {done} recipients")),
+        (done, late) => {
+            let text = format!("{id} withdrawn for {done} recipients, too late for {late}");
+            Reply::new(554, 0, 0, text)
+        }
+    }
+}
+
+/// The reply where the address that takes a message back stands among others.
+pub fn cancels_among_others() -> Reply {
+    Reply::new(
+        550,
+        5,
+        3,
+        "The address that withdraws a message must be the only recipient",
+    )
 }
 
 /// The reply where the account store or our own processing failed (S19).

@@ -144,7 +144,7 @@ impl Ended<'_> {
                 if let Some(why) = result.unprotected {
                     return self.step_unprotected(message, recipient, why, options, random);
                 }
-                let (received_at, now) = (message.received_at, self.ended_at);
+                let (received_at, now) = (message.released_at, self.ended_at);
                 let attempts = recipient.attempts.saturating_add(1);
                 let schedule = &options.schedule;
                 let at = match schedule.after(received_at, attempts, now, random) {
@@ -181,7 +181,7 @@ impl Ended<'_> {
         random: u16,
     ) -> Step {
         let plight = Plight {
-            received_at: message.received_at,
+            received_at: message.released_at,
             since: recipient.unprotected_since.unwrap_or(self.ended_at),
             told_at: recipient.delay_told_at,
             attempts: recipient.attempts.saturating_add(1),

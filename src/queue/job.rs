@@ -6,7 +6,7 @@ use super::gather::Gather;
 use crate::{
     envelope::{BodyType, Identity, Protection, QueueId},
     policy::routes::Origin,
-    smtp::{EnvelopeId, Return, ReversePath},
+    smtp::{EnvelopeId, FutureRelease, Return, ReversePath},
     spool::{Claim, Content, DueRecipient, Postponed, Settlement},
 };
 
@@ -29,6 +29,9 @@ pub(super) struct Message {
     pub(super) envelope_id: Option<EnvelopeId>,
     pub(super) protection: Protection,
     pub(super) received_at: SystemTime,
+    /// From when its age counts.
+    pub(super) released_at: SystemTime,
+    pub(super) release_request: Option<FutureRelease>,
     /// Present where the message is fresh from intake.
     pub(super) content: Option<Content>,
     pub(super) gather: Gather,
@@ -61,6 +64,8 @@ impl Job {
                 envelope_id: claim.envelope_id,
                 protection: claim.protection,
                 received_at: claim.received_at,
+                released_at: claim.released_at,
+                release_request: claim.release_request,
                 content: claim.content,
                 gather: Gather::default(),
             }),

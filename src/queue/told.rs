@@ -144,6 +144,7 @@ impl<C: Custody> Reporter<'_, C> {
             queue_id: &self.message.id,
             envelope_id: self.message.envelope_id.as_ref(),
             arrived: self.message.received_at,
+            release_request: self.message.release_request,
             sender: &self.message.sender,
             ret: self.message.ret,
             channel: ReturnChannel::presumed(&self.message.sender),

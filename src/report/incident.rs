@@ -6,7 +6,8 @@ use super::due;
 use crate::{
     envelope::{LinkTls, MxProof, QueueId, TlsVersion},
     smtp::{
-        Domain, EnhancedCode, EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath,
+        Domain, EnhancedCode, EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient,
+        Return, ReversePath,
     },
 };
 
@@ -21,6 +22,8 @@ pub struct Incident<'a> {
     pub envelope_id: Option<&'a EnvelopeId>,
     /// When the message came into custody.
     pub arrived: SystemTime,
+    /// What its sender asked for of a later time (RFC 4865 §5.1.2).
+    pub release_request: Option<FutureRelease>,
     /// The message's reverse-path, to which the report goes.
     pub sender: &'a ReversePath,
     /// RET, where the client gave it; `Headers` for a message sent with REQUIRETLS (RFC 8689 §5).

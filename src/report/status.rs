@@ -44,6 +44,9 @@ fn per_message(out: &mut String, incident: &Incident<'_>) {
     let name = incident.reporting_mta.canonical();
     field::write(out, "Reporting-MTA", &format!("dns; {name}"));
     field::write(out, "Arrival-Date", &date(incident.arrived));
+    if let Some(request) = incident.release_request {
+        field::write(out, "Future-Release-Request", &request.to_string());
+    }
     field::write(out, "X-Gatepost-Queue-Id", incident.queue_id.as_str());
 }
 

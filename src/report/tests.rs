@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{Incident, Kind, Notification, RecipientReport, ReturnChannel, Stamp};
 use crate::{
     envelope::QueueId,
-    smtp::{Domain, EnhancedCode, Mailbox, ReversePath},
+    smtp::{Domain, EnhancedCode, FutureRelease, Mailbox, ReversePath},
 };
 
 mod literal;
@@ -57,6 +57,7 @@ impl Facts {
             queue_id: &self.queue_id,
             envelope_id: None,
             arrived: arrived(),
+            release_request: None,
             sender: &self.sender,
             ret: None,
             channel: ReturnChannel::EightBit,
@@ -88,6 +89,23 @@ fn text(report: &Notification) -> String {
 }
 
 /// The only report of the incident, which is of this kind.
+/// R4865-5.1.2a.
+#[test]
+fn a_report_repeats_for_when_its_message_was_meant() {
+    let case = Facts::new("alice@example.org");
+    let recipients = [recipient("bob@example.net", Action::Failed, (5, 1, 1))];
+    for request in ["for;60", "until;2026-05-29T00:00:00Z"] {
+        let mut incident = case.incident(&recipients);
+        incident.release_request = FutureRelease::parse(request);
+        let report = text(&only(&incident, Kind::Failure));
+        let fields = format!(
+            "Arrival-Date: Thu, 28 May 2026 20:26:40 +0000\r\n\
+             Future-Release-Request: {request}\r\n"
+        );
+        assert!(report.contains(&fields), "{report}");
+    }
+}
+
 fn only(incident: &Incident<'_>, kind: Kind) -> Notification {
     let mut reports: Vec<_> = Kind::ALL
         .into_iter()

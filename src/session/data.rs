@@ -91,10 +91,10 @@ impl Session {
         let Some(by) = self.identity.clone() else {
             return self.close();
         };
-        let envelope = transaction.envelope;
         let question = Question::Message {
             by,
-            envelope,
+            envelope: transaction.envelope,
+            hold: transaction.hold,
             has_long_lines: decoder.has_long_lines(),
         };
         self.ask(Asking::Message, question);
@@ -103,7 +103,7 @@ impl Session {
     pub(super) fn message_decided(&mut self, verdict: MessageVerdict) {
         self.send(match verdict {
             MessageVerdict::Accepted(id) => replies::accepted(&id),
-            MessageVerdict::Refused(reply) => reply,
+            MessageVerdict::Refused(reply) | MessageVerdict::Obeyed(reply) => reply,
         });
     }
 }

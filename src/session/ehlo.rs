@@ -1,8 +1,11 @@
 //! EHLO and HELO (RFC 5321 §4.1.1.1), and the list of what is offered.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::SystemTime};
 
-use crate::{sasl, smtp::Reply};
+use crate::{
+    sasl,
+    smtp::{Reply, date_time},
+};
 
 use super::{Channel, Hello, Options, Session, replies};
 
@@ -32,7 +35,7 @@ impl Session {
         let line = format!("{} Hello {name}", self.options.hostname);
         let mut lines: Vec<Cow<'static, str>> = vec![line.into()];
         if greeting == Greeting::Ehlo {
-            lines.extend(keywords(&self.channel, &self.options));
+            lines.extend(keywords(&self.channel, &self.options, self.calendar()));
         }
         self.hello = Some(Hello {
             name: name.into(),
@@ -48,7 +51,11 @@ impl Session {
 
 /// What is offered on this channel. Before TLS only what a client may want to know by then:
 /// nothing that would need a sign-in (RFC 4954 §4, 3207 §4.2).
-fn keywords(channel: &Channel, options: &Options) -> Vec<Cow<'static, str>> {
+fn keywords(
+    channel: &Channel,
+    options: &Options,
+    now: Option<SystemTime>,
+) -> Vec<Cow<'static, str>> {
     let size = format!("SIZE {}", options.message_size).into();
     let common = [
         "PIPELINING".into(),
@@ -67,6 +74,11 @@ fn keywords(channel: &Channel, options: &Options) -> Vec<Cow<'static, str>> {
             list.push("CHUNKING".into());
             list.push("DSN".into());
             list.push("REQUIRETLS".into());
+            let longest = options.future_release;
+            if let Some(last) = now.and_then(|now| now.checked_add(longest)) {
+                let (seconds, last) = (longest.as_secs(), date_time(last));
+                list.push(format!("FUTURERELEASE {seconds} {last}").into());
+            }
             list.push(format!("LIMITS MAILMAX={mails} RCPTMAX={recipients}").into());
             list.push(format!("AUTH {}", names.join(" ")).into());
             list.push("HELP".into());

@@ -46,6 +46,16 @@ impl Session {
         {
             return self.send(replies::message_too_big(&self.options));
         }
+        if let Some(hold) = parameters.hold {
+            let longest = self.options.future_release;
+            match self.calendar() {
+                None => return self.refuse(replies::no_future_release(hold)),
+                Some(now) if !hold.is_within(now, longest) => {
+                    return self.refuse(replies::bad_hold(longest));
+                }
+                Some(_) => {}
+            }
+        }
         let body = match parameters.body {
             Some(BodyParameter::EightBitMime) => BodyType::EightBitMime,
             Some(BodyParameter::SevenBit) | None => BodyType::SevenBit,
@@ -56,7 +66,7 @@ impl Session {
             sender: sender.clone(),
             size_octets,
         };
-        let transaction = Transaction::new(Envelope {
+        let mut transaction = Transaction::new(Envelope {
             sender,
             recipients: Vec::new(),
             body,
@@ -72,6 +82,7 @@ impl Session {
                 },
             },
         });
+        transaction.hold = parameters.hold;
         self.ask(Asking::Sender(Box::new(transaction)), question);
     }
 

@@ -36,6 +36,7 @@ mod verdict;
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::SystemTime,
 };
 
 pub use options::{Channel, Options, Secured};
@@ -47,7 +48,7 @@ pub use verdict::{
 
 use crate::{
     envelope::{Envelope, Identity, Moment, Recipient, TlsFacts},
-    smtp::{COMMAND_MAX, ContentDecoder, Line, LineReader, Reply, SASL_MAX, Verb},
+    smtp::{COMMAND_MAX, ContentDecoder, FutureRelease, Line, LineReader, Reply, SASL_MAX, Verb},
 };
 
 /// One connection's state.
@@ -65,6 +66,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     counters: Counters,
     clocks: Clocks,
+    /// What a calendar showed when the connection came; without it no mail is put off.
+    date: Option<SystemTime>,
     ending: Ending,
 }
 
@@ -134,6 +137,8 @@ struct Transaction {
     failed: bool,
     /// What waited behind its first question was looked at.
     hinted: bool,
+    /// When it is to be handed on.
+    hold: Option<FutureRelease>,
 }
 
 impl Transaction {
@@ -145,6 +150,7 @@ impl Transaction {
             chunks: None,
             failed: false,
             hinted: false,
+            hold: None,
         }
     }
 
@@ -206,8 +212,25 @@ impl Session {
                 line_began: now,
                 touched: now,
             },
+            date: None,
             ending: Ending::No,
         }
+    }
+
+    /// Tells what a calendar shows as the session begins: its own time has no date.
+    #[must_use]
+    pub fn dated(mut self, date: SystemTime) -> Self {
+        self.date = Some(date);
+        self
+    }
+
+    /// What a calendar shows now, where mail may be put off (RFC 4865).
+    fn calendar(&self) -> Option<SystemTime> {
+        let date = self
+            .date
+            .filter(|_| !self.options.future_release.is_zero())?;
+        let since = self.clocks.touched.0.saturating_sub(self.clocks.began.0);
+        date.checked_add(since)
     }
 
     /// The next thing to do, if any.

@@ -61,6 +61,8 @@ pub struct Options {
     pub mechanisms: Vec<Mechanism>,
     /// What a refused bearer of a token is told (RFC 7628 §3.2.2).
     pub advice: TokenAdvice,
+    /// How far off mail may be put by its sender (RFC 4865); zero: not at all.
+    pub future_release: Duration,
     /// What is done with a bare LF and with long lines in content.
     pub tolerance: Tolerance,
     /// Where mail for `<Postmaster>` goes (RFC 5321 §4.5.1).

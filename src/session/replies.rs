@@ -3,9 +3,11 @@
 //! Codes and enhanced codes follow RFC 5321 §4.2.3, 3463, 4954 §6 and 5248. Texts are plain,
 //! say what to do where we know, and never tell one failed sign-in from another.
 
+use std::time::Duration;
+
 use crate::{
     envelope::QueueId,
-    smtp::{ContentFault, Domain, Mailbox, ParameterError, Reply, ReversePath},
+    smtp::{ContentFault, Domain, FutureRelease, Mailbox, ParameterError, Reply, ReversePath},
 };
 
 use super::Options;
@@ -176,6 +178,20 @@ pub(super) fn bad_parameter(command: &str, error: &ParameterError) -> Reply {
             format!("{command} parameter {keyword} given twice"),
         ),
     }
+}
+
+pub(super) fn no_future_release(hold: FutureRelease) -> Reply {
+    let keyword = match hold {
+        FutureRelease::For(_) => "HOLDFOR",
+        FutureRelease::Until(_) => "HOLDUNTIL",
+    };
+    bad_parameter("MAIL", &ParameterError::Unknown(keyword.to_owned()))
+}
+
+pub(super) fn bad_hold(longest: Duration) -> Reply {
+    let seconds = longest.as_secs();
+    let text = format!("Mail can be held for 1 to {seconds} seconds from now");
+    Reply::new(501, 5, 4, text)
 }
 
 pub(super) fn too_many_messages(options: &Options) -> Reply {

@@ -3,7 +3,7 @@
 use crate::{
     envelope::{Envelope, Identity, Protection, QueueId},
     sasl,
-    smtp::{Domain, Mailbox, Reply, ReversePath},
+    smtp::{Domain, FutureRelease, Mailbox, Reply, ReversePath},
 };
 
 /// What the driver is to do next, in order.
@@ -72,6 +72,8 @@ pub enum Question {
         envelope: Envelope,
         /// Lines of the body are over 998 octets and have to be encoded.
         has_long_lines: bool,
+        /// When its sender wants it to be handed on (RFC 4865).
+        hold: Option<FutureRelease>,
     },
 }
 
@@ -170,4 +172,6 @@ pub enum MessageVerdict {
     Accepted(QueueId),
     /// Refused with this reply.
     Refused(Reply),
+    /// It was an order and no mail, and was carried out as this reply says.
+    Obeyed(Reply),
 }

@@ -8,6 +8,7 @@ mod address;
 mod command;
 mod content;
 mod dsn;
+mod future_release;
 mod line;
 mod original_recipient;
 mod parameters;
@@ -25,6 +26,7 @@ pub use content::{
     BareLf, ContentDecoder, ContentFault, LINE_MAX, LongLines, Tolerance, write_data,
 };
 pub use dsn::{EnvelopeId, Notify, Return};
+pub use future_release::{FutureRelease, date_time};
 pub use line::{COMMAND_MAX, DISCARD_MAX, Line, LineReader, SASL_MAX};
 pub use original_recipient::OriginalRecipient;
 pub use parameters::{BodyParameter, MailParameters, ParameterError, RcptParameters, Submitter};

@@ -1,6 +1,9 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11).
 
-use super::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, command::parse_size, xtext};
+use super::{
+    EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, command::parse_size,
+    xtext,
+};
 
 /// Why a parameter was refused. The keyword is in upper case and safe to echo.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -51,6 +54,8 @@ pub struct MailParameters {
     pub envelope_id: Option<EnvelopeId>,
     /// REQUIRETLS (RFC 8689 §2).
     pub requiretls: bool,
+    /// HOLDFOR= or HOLDUNTIL= (RFC 4865 §4.1): one of them at most.
+    pub hold: Option<FutureRelease>,
 }
 
 impl MailParameters {
@@ -71,6 +76,16 @@ impl MailParameters {
                 "AUTH" => set(&mut parameters.auth, "AUTH", value.and_then(submitter))?,
                 "SMTPUTF8" => set_flag(&mut parameters.smtputf8, "SMTPUTF8", value)?,
                 "REQUIRETLS" => set_flag(&mut parameters.requiretls, "REQUIRETLS", value)?,
+                "HOLDFOR" => set(
+                    &mut parameters.hold,
+                    "HOLDFOR",
+                    value.and_then(FutureRelease::hold_for),
+                )?,
+                "HOLDUNTIL" => set(
+                    &mut parameters.hold,
+                    "HOLDUNTIL",
+                    value.and_then(FutureRelease::hold_until),
+                )?,
                 "RET" => {
                     set(&mut parameters.ret, "RET", value.and_then(Return::parse))?;
                 }
@@ -230,6 +245,14 @@ mod tests {
             ("SMTPUTF8 SMTPUTF8", Twice("SMTPUTF8")),
             ("AUTH=a+4", BadValue("AUTH")),
             ("AUTH=", BadValue("AUTH")),
+            ("HOLDFOR", BadValue("HOLDFOR")),
+            ("HOLDFOR=0", BadValue("HOLDFOR")),
+            ("HOLDUNTIL=tomorrow", BadValue("HOLDUNTIL")),
+            ("HOLDFOR=1 HOLDFOR=1", Twice("HOLDFOR")),
+            (
+                "HOLDFOR=1 HOLDUNTIL=2027-01-01T00:00:00Z",
+                Twice("HOLDUNTIL"),
+            ),
         ] {
             assert_eq!(MailParameters::parse(text), Err(error), "{text}");
         }

@@ -5,7 +5,7 @@ use std::{io, time::SystemTime};
 use super::{Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, Spool, StoredBody};
 use crate::{
     envelope::{AccountId, BodyType, Identity, Level, Protection, QueueId, TlsWish},
-    smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
+    smtp::{EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::{
         StoreError,
         queue::{ClaimedMessage, ContentRow},
@@ -142,6 +142,13 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
         smtputf8: message.smtputf8,
         protection: protection(message)?,
         received_at: message.received_at,
+        released_at: message
+            .release_at
+            .map_or(message.received_at, |at| at.max(message.received_at)),
+        release_request: message
+            .release_request
+            .as_deref()
+            .and_then(FutureRelease::parse),
         recipients,
         content: None,
     })

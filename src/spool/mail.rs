@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::SystemTime};
 use super::Body;
 use crate::{
     envelope::{BodyType, Envelope, Identity, Protection, QueueId, Recipient},
-    smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
+    smtp::{EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::limits::Sent,
 };
 
@@ -29,6 +29,10 @@ pub struct NewMessage {
     pub received_at: SystemTime,
     /// When it is handed on first.
     pub start: Start,
+    /// The time that it is kept until besides, from which on its age counts.
+    pub release_at: Option<SystemTime>,
+    /// What its sender asked for of that kind (RFC 4865).
+    pub release_request: Option<FutureRelease>,
     /// How it counts for its account's limits.
     pub sent: Option<Sent>,
 }
@@ -117,6 +121,10 @@ pub struct Claim {
     pub protection: Protection,
     /// When the message was accepted.
     pub received_at: SystemTime,
+    /// From when its age counts.
+    pub released_at: SystemTime,
+    /// What its sender asked for of that kind (RFC 4865).
+    pub release_request: Option<FutureRelease>,
     /// In the order of the envelope.
     pub recipients: Vec<DueRecipient>,
     /// Present for messages fresh from intake; otherwise [`Spool::content`] reads it.

@@ -11,8 +11,10 @@ use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 use super::*;
 use crate::{
     envelope::{AccountId, BodyType, Envelope, Identity, Link, Outcome, Status},
-    smtp::{EnhancedCode, EnvelopeId, Mailbox, OriginalRecipient, Return, ReversePath},
-    store::queue::{Filter, QueueEntry},
+    smtp::{
+        EnhancedCode, EnvelopeId, FutureRelease, Mailbox, OriginalRecipient, Return, ReversePath,
+    },
+    store::queue::{Change, Filter, QueueEntry, Verb},
 };
 
 /// A spool of its own directory and database.
@@ -122,6 +124,8 @@ fn id(number: u64) -> QueueId {
 
 fn message(number: u64, body: Body) -> NewMessage {
     NewMessage {
+        release_at: None,
+        release_request: None,
         id: id(number),
         account: Some(Identity {
             account: AccountId(7),
@@ -394,6 +398,53 @@ async fn a_clock_that_was_stepped_back_strands_nothing() {
     let listed = house.listed(10).await;
     let next = listed[0].recipients[0].next_attempt_at;
     assert_eq!(next, now() + LONGEST_RETRY);
+}
+
+/// R4865-4.2d, R4865-6b: not even where the clock was stepped back since.
+#[tokio::test]
+async fn mail_for_later_does_not_go_before_its_time() {
+    let mut house = House::new().await;
+    let at = now() + 400 * LONGEST_RETRY;
+    let mut later = house.message(1, b"x").await;
+    later.release_at = Some(at);
+    later.release_request = FutureRelease::parse("for;60");
+    house.spool.commit(later).await.unwrap();
+    assert!(house.fresh.0.try_recv().is_err());
+    assert_eq!(house.spool.next_due().await.unwrap(), Some(at));
+    let before = at - Duration::from_millis(1);
+    for early in [now() - 400 * LONGEST_RETRY, now(), before] {
+        assert!(house.spool.claim(early, 10).await.unwrap().is_empty());
+    }
+    // A hold and its end do not bring it forward.
+    assert_eq!(house.spool.hold_mail_of("alice").await.unwrap(), 2);
+    let release = Change {
+        verb: Verb::Release,
+        filter: Filter::default(),
+    };
+    house.spool.change(&release, None, now()).await.unwrap();
+    assert!(house.spool.claim(before, 10).await.unwrap().is_empty());
+    let claimed = house.spool.claim(at, 10).await.unwrap().remove(0);
+    assert_eq!(claimed.recipients.len(), 2);
+    // Its age counts from there.
+    assert_eq!((claimed.received_at, claimed.released_at), (now(), at));
+    assert_eq!(claimed.release_request, FutureRelease::parse("for;60"));
+}
+
+/// Mail that was held for long is not given up at once.
+#[tokio::test]
+async fn released_mail_is_young_again() {
+    let house = House::new().await;
+    let mut held = house.message(1, b"x").await;
+    held.start = Start::Held;
+    held.received_at = now() - 30 * LONGEST_RETRY;
+    house.spool.commit(held).await.unwrap();
+    let release = Change {
+        verb: Verb::Release,
+        filter: Filter::default(),
+    };
+    house.spool.change(&release, None, now()).await.unwrap();
+    let claimed = house.spool.claim(now(), 10).await.unwrap().remove(0);
+    assert_eq!(claimed.released_at, now());
 }
 
 #[tokio::test]

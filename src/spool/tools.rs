@@ -13,9 +13,12 @@ use super::{
     disk::{Directory, Disk},
     lock,
 };
-use crate::store::{
-    Store,
-    queue::{Change, Cursor, Filter, Part, RecipientState, Verb},
+use crate::{
+    envelope::QueueId,
+    store::{
+        Store,
+        queue::{Change, Cursor, Filter, Part, RecipientState, Tally, Verb},
+    },
 };
 
 impl Spool {
@@ -49,17 +52,43 @@ impl Spool {
             verb: Verb::Hold,
             filter: Filter {
                 account: Some(account.to_owned()),
-                states: vec![RecipientState::Due, RecipientState::Deferred],
+                states: vec![
+                    RecipientState::Due,
+                    RecipientState::Deferred,
+                    RecipientState::Later,
+                ],
                 ..Filter::default()
             },
         };
-        let (mut from, mut recipients) = (None, 0);
+        Ok(self.change_all(&change).await?.recipients)
+    }
+
+    /// Ends a message of an account, as far as nobody has taken it in hand; gives how many of
+    /// its recipients ended so, and how many somebody has.
+    ///
+    /// # Errors
+    /// Some of it may have ended.
+    pub async fn withdraw(&self, id: &QueueId, account: &str) -> Result<(u64, u64), CustodyError> {
+        let change = Change {
+            verb: Verb::Cancel,
+            filter: Filter {
+                ids: vec![id.to_string()],
+                account: Some(account.to_owned()),
+                ..Filter::default()
+            },
+        };
+        let tally = self.change_all(&change).await?;
+        Ok((tally.recipients, tally.under_way))
+    }
+
+    async fn change_all(&self, change: &Change) -> Result<Tally, CustodyError> {
+        let (mut from, mut tally) = (None, Tally::default());
         loop {
-            let part = self.change(&change, from, SystemTime::now()).await?;
-            recipients += part.tally.recipients;
+            let part = self.change(change, from, SystemTime::now()).await?;
+            tally.append(part.tally);
             from = part.next;
             if from.is_none() {
-                return Ok(recipients);
+                return Ok(tally);
             }
         }
     }

@@ -157,9 +157,9 @@ impl Writer {
         for job in &jobs {
             match &job.work {
                 Work::Message(message) => {
-                    let permit = match message.start {
-                        Start::Now => self.permit(),
-                        Start::At(_) | Start::Held => None,
+                    let permit = match (message.start, message.release_at) {
+                        (Start::Now, None) => self.permit(),
+                        _ => None,
                     };
                     self.add(&mut batch, message, permit.is_some());
                     permits.push_back(permit);
@@ -262,6 +262,8 @@ impl Writer {
                 Start::At(at) => Some(at),
                 Start::Now | Start::Held => None,
             },
+            release_at: message.release_at,
+            release_request: message.release_request,
             sent: message.sent.as_ref(),
         });
     }
@@ -282,6 +284,8 @@ impl Writer {
             claimed_by: claimed.then_some(self.shared.incarnation),
             is_held: false,
             due_at: None,
+            release_at: None,
+            release_request: None,
             sent: None,
         });
     }
@@ -431,6 +435,8 @@ fn claim(claimed: Claimed, envelope: Envelope) -> Claim {
         envelope_id: envelope.envelope_id,
         protection: envelope.protection,
         received_at: claimed.received_at,
+        released_at: claimed.received_at,
+        release_request: None,
         recipients: recipients
             .map(|(recipient, number)| DueRecipient::fresh(number, recipient))
             .collect(),

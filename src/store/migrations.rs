@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 14] = [
+const MIGRATIONS: [(i64, &str, &str); 15] = [
     (
         1,
         "accounts",
@@ -80,6 +80,11 @@ const MIGRATIONS: [(i64, &str, &str); 14] = [
         14,
         "certificates",
         include_str!("../../migrations/sqlite/0014_certificates.sql"),
+    ),
+    (
+        15,
+        "later",
+        include_str!("../../migrations/sqlite/0015_later.sql"),
     ),
 ];
 

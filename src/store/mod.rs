@@ -34,6 +34,7 @@ mod migrations;
 pub mod queue;
 pub mod sts;
 pub mod tls_reports;
+mod undo;
 
 pub use error::StoreError;
 

@@ -250,6 +250,8 @@ impl TlsReports {
             body: body.finish().await.map_err(failed)?,
             received_at: stamp.now,
             start: Default::default(),
+            release_at: None,
+            release_request: None,
             sent: None,
         };
         self.spool.commit(message).await.map_err(failed)?;

@@ -147,6 +147,7 @@ fn only_registered_keywords_are_offered() {
         "ENHANCEDSTATUSCODES",
         "LIMITS",
         "REQUIRETLS",
+        "FUTURERELEASE",
         "AUTH",
         "STARTTLS",
         "HELP",

@@ -18,6 +18,7 @@ mod handoff;
 mod hop;
 mod house;
 mod lab;
+mod later;
 mod limits;
 mod long_lines;
 mod mx;

@@ -74,6 +74,8 @@ fn claim(id: &QueueId, received_at: SystemTime) -> Claim {
         envelope_id: None,
         protection: Default::default(),
         received_at,
+        released_at: received_at,
+        release_request: None,
         recipients: Vec::new(),
         content: None,
     }

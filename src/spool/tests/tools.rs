@@ -1,7 +1,7 @@
 //! What an operator's commands do to custody, with a server and after one.
 
 use super::*;
-use crate::store::queue::{Change, Part, RecipientState, Verb};
+use crate::store::queue::{Part, RecipientState};
 
 const LARGE: [u8; 3 * INLINE] = [b'x'; 3 * INLINE];
 

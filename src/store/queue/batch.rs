@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     envelope::{BodyType, Envelope, Identity, Level, Link, Outcome, QueueId, Status, TlsWish},
-    smtp::{EnvelopeId, Mailbox, OriginalRecipient},
+    smtp::{EnvelopeId, FutureRelease, Mailbox, OriginalRecipient},
     store::{
         Store, StoreError,
         limits::{Sent, Volumes},
@@ -48,6 +48,10 @@ pub struct MessageRow<'a> {
     pub is_held: bool,
     /// Its recipients are due from then, where that is not when it came.
     pub due_at: Option<SystemTime>,
+    /// Its recipients are not due before, and its age counts from then.
+    pub release_at: Option<SystemTime>,
+    /// What its sender asked for of that kind.
+    pub release_request: Option<FutureRelease>,
     /// How it counts for limits.
     pub sent: Option<&'a Sent>,
 }
@@ -246,18 +250,26 @@ impl Batch {
                 TlsWish::Unsaid => None,
                 wish => Some(wish.as_str()),
             })
+            .optional(row.release_at.map(milliseconds))
+            .optional_text(row.release_request.map(|it| it.to_string()).as_deref())
             .end();
+        let due_at = row.due_at.max(row.release_at);
+        let status = match (row.is_held, row.release_at) {
+            (true, _) => "held",
+            (false, Some(_)) => "later",
+            (false, None) => "due",
+        };
         for (number, recipient) in envelope.recipients.iter().enumerate() {
             self.recipients
                 .row()
                 .number(row.number)
                 .number(number)
                 .address(Some(&recipient.mailbox))
-                .number(row.due_at.map_or(received_at, milliseconds))
+                .number(due_at.map_or(received_at, milliseconds))
                 .optional(row.claimed_by.map(|incarnation| incarnation.0))
                 .optional_text(recipient.notify.map(|notify| notify.to_string()).as_deref())
                 .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
-                .text(if row.is_held { "held" } else { "due" })
+                .text(status)
                 .end();
         }
         if let Some(sent) = row.sent {

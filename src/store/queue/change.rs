@@ -16,7 +16,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use self::statements::{
     BY_ID, DEPARTED, END, END_MESSAGES, END_RECIPIENTS, ENDED_FILES, ENDING, EVENTS, HOLD, RELEASE,
-    RETRY, STATES, TRIES, UNKNOWN, WALK,
+    RELEASED, RETRY, STATES, TRIES, UNKNOWN, WALK,
 };
 use super::{Filter, LEASE, RecipientState, filter::add, list::lossy, milliseconds, span};
 use crate::store::{Store, StoreError};
@@ -116,9 +116,9 @@ impl Verb {
 
     /// The states that it concerns. Claimed ones are let be, but told of.
     fn concerns(self) -> &'static [RecipientState] {
-        use RecipientState::{Claimed, Deferred, Due, Held};
+        use RecipientState::{Claimed, Deferred, Due, Held, Later};
         match self {
-            Verb::Hold => &[Due, Deferred, Claimed],
+            Verb::Hold => &[Due, Deferred, Claimed, Later],
             Verb::Release => &[Held],
             Verb::Retry => &[Due, Deferred, Claimed],
             Verb::Cancel => &RecipientState::ALL,
@@ -337,10 +337,17 @@ async fn apply(
         Verb::Cancel => return cancel(transaction, &keys, now, part).await,
     };
     sqlx::query(statement)
-        .bind(keys)
+        .bind(&keys)
         .bind(milliseconds(now))
         .execute(&mut **transaction)
         .await?;
+    if verb == Verb::Release {
+        sqlx::query(RELEASED)
+            .bind(&keys)
+            .bind(milliseconds(now))
+            .execute(&mut **transaction)
+            .await?;
+    }
     Ok(())
 }
 

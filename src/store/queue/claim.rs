@@ -35,6 +35,10 @@ pub struct ClaimedMessage {
     pub tls_wish: Option<String>,
     /// When it was accepted.
     pub received_at: SystemTime,
+    /// From when its age counts, where that is not when it was accepted.
+    pub release_at: Option<SystemTime>,
+    /// What its sender asked for: a [`crate::smtp::FutureRelease`].
+    pub release_request: Option<String>,
     /// In the order of the envelope.
     pub recipients: Vec<ClaimedRecipient>,
 }
@@ -86,6 +90,10 @@ impl Store {
         let now = milliseconds(now);
         // One transaction, so that after an error nothing stays claimed that nobody was told of.
         let mut transaction = self.writer().begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query(COME_DUE)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
         let mut rows: Vec<RecipientColumns> = sqlx::query_as(CLAIM)
             .bind(incarnation.0)
             .bind(now)
@@ -116,7 +124,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// When the next free recipient falls due; `None` where none waits.
+    /// When the next free recipient falls due, or may; `None` where none waits.
     pub async fn next_due(
         &self,
         incarnation: Incarnation,
@@ -204,6 +212,8 @@ type MessageColumns = (
     Option<String>,
     Option<String>,
     Option<String>,
+    Option<i64>,
+    Option<String>,
 );
 type RecipientColumns = (
     i64,
@@ -228,6 +238,24 @@ impl From<ContentColumns> for ContentRow {
     }
 }
 
+/// Stands for a row that cannot be read.
+const DAMAGED: MessageColumns = (
+    Vec::new(),
+    Vec::new(),
+    String::new(),
+    false,
+    0,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+);
+
 /// The message's own row; one without an id where it cannot be read.
 async fn message_row(
     connection: &mut sqlx::SqliteConnection,
@@ -236,7 +264,8 @@ async fn message_row(
     let row: Result<MessageColumns, _> = sqlx::query_as(
         r#"
         SELECT id, sender, body_type, smtputf8, received_at,
-               account, account_name, report_of, ret, envelope_id, level, tls_wish
+               account, account_name, report_of, ret, envelope_id, level, tls_wish,
+               release_at, release_request
           FROM messages
          WHERE number = $1
         "#,
@@ -246,13 +275,11 @@ async fn message_row(
     .await;
     let row = match row.map_err(StoreError::from) {
         Ok(row) => row,
-        Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => {
-            Default::default()
-        }
+        Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => DAMAGED,
         Err(error) => return Err(error),
     };
     let (id, sender, body_type, smtputf8, received_at, account, name, report_of, ..) = row;
-    let (.., ret, envelope_id, level, tls_wish) = row;
+    let (.., ret, envelope_id, level, tls_wish, release_at, release_request) = row;
     Ok(ClaimedMessage {
         number,
         id: lossy(id),
@@ -266,6 +293,8 @@ async fn message_row(
         level,
         tls_wish,
         received_at: time(received_at),
+        release_at: release_at.map(time),
+        release_request,
         recipients: Vec::new(),
     })
 }
@@ -273,6 +302,14 @@ async fn message_row(
 fn lossy(octets: Vec<u8>) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
+
+/// `?1` now. What was promised not to go before its time does not go when a clock is stepped either.
+const COME_DUE: &str = r#"
+    UPDATE recipients
+       SET status = 'due'
+     WHERE status = 'later'
+       AND next_attempt_at <= ?1
+"#;
 
 /// `?1` incarnation, `?2` now, `?3` further off than any retry, `?4` limit, `?5` lease.
 ///
@@ -336,9 +373,14 @@ pub(super) const CLAIM: &str = r#"
 
 /// `?1` incarnation, `?2` now, `?3` lease.
 pub(super) const NEXT_DUE: &str = r#"
-    SELECT (SELECT min(next_attempt_at)
-              FROM recipients
-             WHERE status = 'due' AND claimed_by IS NULL),
+    SELECT (SELECT min(at)
+              FROM (SELECT min(next_attempt_at) AS at
+                      FROM recipients
+                     WHERE status = 'due' AND claimed_by IS NULL
+                     UNION ALL
+                    SELECT min(next_attempt_at)
+                      FROM recipients
+                     WHERE status = 'later')),
            (SELECT max(next_attempt_at)
               FROM recipients
              WHERE status = 'due' AND claimed_by IS NULL),

@@ -29,6 +29,8 @@ pub struct QueueCounts {
     pub held: u64,
     /// Recipients set aside.
     pub aside: u64,
+    /// Recipients whose time has not come.
+    pub later: u64,
 }
 
 impl Store {
@@ -62,6 +64,7 @@ impl Store {
             claimed: in_state(RecipientState::Claimed),
             held: in_state(RecipientState::Held),
             aside: in_state(RecipientState::Aside),
+            later: in_state(RecipientState::Later),
         })
     }
 

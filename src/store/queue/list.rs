@@ -74,16 +74,19 @@ pub enum RecipientState {
     Held,
     /// A person: the message cannot be read.
     Aside,
+    /// The time that its sender chose, or may take it back in.
+    Later,
 }
 
 impl RecipientState {
     /// Every state.
-    pub const ALL: [RecipientState; 5] = [
+    pub const ALL: [RecipientState; 6] = [
         RecipientState::Due,
         RecipientState::Deferred,
         RecipientState::Claimed,
         RecipientState::Held,
         RecipientState::Aside,
+        RecipientState::Later,
     ];
 
     /// The word for it.
@@ -94,6 +97,7 @@ impl RecipientState {
             RecipientState::Claimed => "claimed",
             RecipientState::Held => "held",
             RecipientState::Aside => "aside",
+            RecipientState::Later => "later",
         }
     }
 

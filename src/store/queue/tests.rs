@@ -135,6 +135,8 @@ fn batch(number: i64, id: &QueueId) -> Batch {
     };
     let mut batch = Batch::default();
     batch.message(&MessageRow {
+        release_at: None,
+        release_request: None,
         number,
         id,
         account: None,

@@ -4,7 +4,11 @@
 //! alice may send as herself and as anything at wonder.example; example.org holds accounts only;
 //! any.example takes everything; nowhere.example has no route.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use gatepost::{
     envelope::{AccountId, Identity, Moment, QueueId, TlsFacts, TlsVersion},
@@ -23,6 +27,8 @@ use secrecy::ExposeSecret;
 use super::script::{Script, Start, Step, matches};
 
 pub const SIGN_IN: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAHR1bGlwcy1hbmQtNC1vbmlvbnM=\r\n";
+/// 2026-11-27T12:00:00Z.
+const DATE: Duration = Duration::from_secs(1_795_780_800);
 const PASSWORD: &str = "tulips-and-4-onions";
 
 pub fn options() -> Options {
@@ -43,6 +49,7 @@ pub fn options() -> Options {
             scope: "mail".to_owned(),
             discovery: String::new(),
         },
+        future_release: Duration::from_secs(7 * 86_400),
         tolerance: Tolerance::default(),
         postmaster: Mailbox::parse("alice@example.org").unwrap(),
         greeting: "ESMTP Gatepost ready".into(),
@@ -105,7 +112,7 @@ pub fn play(script: &Script, pieces: usize) -> Result<(), String> {
     }
     let now = Moment(Duration::from_secs(1_000));
     let mut player = Player {
-        session: Session::new(channel, Arc::new(options), now),
+        session: Session::new(channel, Arc::new(options), now).dated(UNIX_EPOCH + DATE),
         now,
         pieces,
         replies: VecDeque::new(),

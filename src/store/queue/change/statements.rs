@@ -72,10 +72,23 @@ pub(in crate::store::queue) const HOLD: &str = r#"
 /// `$1` keys, `$2` now.
 pub(in crate::store::queue) const RELEASE: &str = r#"
     UPDATE recipients
-       SET status = 'due',
-           next_attempt_at = $2,
+       SET status = CASE WHEN (SELECT release_at FROM messages WHERE number = message) > $2
+                         THEN 'later'
+                         ELSE 'due'
+                    END,
+           next_attempt_at = max($2, coalesce((SELECT release_at
+                                                 FROM messages
+                                                WHERE number = message), 0)),
            claimed_by = NULL
      WHERE (message, number) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))
+"#;
+
+/// `$1` keys, `$2` now. Mail that was held for long is as young as others when it is released.
+pub(in crate::store::queue) const RELEASED: &str = r#"
+    UPDATE messages
+       SET release_at = $2
+     WHERE number IN (SELECT value ->> 0 FROM json_each($1))
+       AND coalesce(release_at, 0) < $2
 "#;
 
 /// `$1` keys, `$2` now.

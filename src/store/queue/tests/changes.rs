@@ -328,6 +328,7 @@ async fn counts_tell_states_and_ages() {
     let (_directory, store) = various().await;
     let counts = store.queue_counts(now()).await.unwrap();
     let expected = QueueCounts {
+        later: 0,
         messages: 3,
         by_age: [1, 0, 1, 1],
         due: 1,
