@@ -12,11 +12,12 @@ use super::{
     oauth::oauth,
     passwords::Passwords,
     routes::routes,
-    schema::{BareNewline, Config, LongLines, SecurityLevel, ThrottleLimit},
+    schema::{BareNewline, Config, LongLines, SecurityLevel, ThrottleLimit, WhenAway},
 };
 use crate::{
     accounts, client, deliver, dns,
     envelope::Level,
+    filter::{self, Filter},
     intake, listener,
     policy::{
         brake,
@@ -100,6 +101,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
     let pairs = pairs(config, &mut wrong);
     let accounts = accounts(config, passwords, &mut wrong);
     let levels = levels(config, &mut wrong);
+    let filters = filters(config, &mut wrong);
     let reporter = reporter(config, &mut wrong);
     let own_ports = endpoints.iter().map(|it| it.address.port()).collect();
     let (Some(hostname), Some(routes), Some(postmaster), Some(reporter), true) =
@@ -173,6 +175,7 @@ pub(super) fn resolve(config: &Config, passwords: &Passwords) -> Result<Options,
             hops: limits.hops,
             contact: contact.clone(),
             reveal_client: config.intake.reveal_client,
+            filters,
         },
         spool: spool::Options {
             directory: config.data_dir.join("spool"),
@@ -477,6 +480,44 @@ pub(super) fn is_plain(path: &Path) -> bool {
 
 fn path(path: &Path) -> Option<PathBuf> {
     (!path.as_os_str().is_empty()).then(|| path.to_owned())
+}
+
+/// Mail programs wait ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6).
+const FILTER_LIMIT_MAX: Duration = Duration::from_secs(590);
+
+fn filters(config: &Config, wrong: &mut Wrong) -> Vec<Filter> {
+    let mut filters = Vec::new();
+    for (n, table) in config.filters.iter().enumerate() {
+        let key = |name: &str| format!("filters.{n}.{name}");
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if table.name.is_empty() || !table.name.chars().all(is_name) {
+            complain(wrong, &key("name"), "must be letters, digits, -, _ and .");
+        }
+        if table.timeout.0.is_zero() || table.timeout.0 > FILTER_LIMIT_MAX {
+            complain(
+                wrong,
+                &key("timeout"),
+                "must be above 0 and below ten minutes",
+            );
+        }
+        let Some(address) = filter::Address::parse(&table.address) else {
+            let text = "must be \"inet:HOST:PORT\" or \"unix:/path\"";
+            complain(wrong, &key("address"), text);
+            continue;
+        };
+        filters.push(Filter {
+            name: table.name.clone(),
+            address,
+            limit: table.timeout.0,
+            when_away: match table.when_away {
+                WhenAway::Defer => filter::WhenAway::Defer,
+                WhenAway::Accept => filter::WhenAway::Accept,
+                WhenAway::Hold => filter::WhenAway::Hold,
+            },
+            body_max: usize::try_from(config.limits.message_size.0).unwrap_or(usize::MAX),
+        });
+    }
+    filters
 }
 
 fn mechanisms(config: &Config, takes_tokens: bool) -> Vec<Mechanism> {

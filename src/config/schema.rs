@@ -103,6 +103,8 @@ table! {
         brake: Brake = Brake::default(),
         /// What is done to messages on their way in.
         intake: Intake = Intake::default(),
+        /// Whose word is asked on messages.
+        filters: Vec<Filter> = Vec::new(),
         /// Hand-off.
         queue: Queue = Queue::default(),
         /// Conversations with other servers.
@@ -147,6 +149,34 @@ table! {
         key: PathBuf = PathBuf::new(),
         /// Serve this one to clients that name no known host; without a mark, the first.
         default: bool = false,
+    }
+}
+
+/// What becomes of a message whose filter gives no answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenAway {
+    /// The client is put off.
+    Defer,
+    /// It goes on without.
+    Accept,
+    /// It is accepted and held.
+    Hold,
+}
+
+table! {
+    /// A program whose word is asked on every message before it is accepted (milter); repeat the table
+    /// for more, which are asked in this order.
+    Filter {
+        /// What the log calls it.
+        name: String = String::new(),
+        /// Where it listens: "inet:HOST:PORT" or "unix:/path".
+        address: String = String::new(),
+        /// How long it may take for a message, below ten minutes: mail programs wait no longer.
+        timeout: Span = seconds(120),
+        /// Where it gives no answer: "defer" (the client tries again, 451), "accept" (the message goes
+        /// on without it), or "hold" (it is accepted and held, see gatepost held).
+        when_away: WhenAway = WhenAway::Defer,
     }
 }
 

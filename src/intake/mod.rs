@@ -7,6 +7,7 @@
 mod brake;
 mod draft;
 mod encode;
+mod filtering;
 mod ids;
 mod prepare;
 mod refusal;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 use draft::Complete;
 pub use draft::Draft;
 use encode::{Finished, encode};
+use filtering::Around;
 use ids::Ids;
 use prepare::{Circumstances, Prepared, prepare};
 use refusal::Refusal;
@@ -35,6 +37,7 @@ use crate::{
     accounts::{Account, Accounts},
     dkim::Dkim,
     envelope::{BodyType, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
+    filter::Filter,
     message::{Limits, message_id},
     policy::brake::Step,
     session::{MessageVerdict, SenderVerdict},
@@ -55,6 +58,8 @@ pub struct Options {
     pub hops: usize,
     /// Whom people may ask whose mail is held.
     pub contact: String,
+    /// Whose word is asked on every message, in this order.
+    pub filters: Vec<Filter>,
     /// Show the client's EHLO name and address in the trace field.
     pub reveal_client: bool,
 }
@@ -233,7 +238,19 @@ impl Intake {
             body: body.finish().await?,
             eight_bit,
         };
-        let is_encoded = submission.has_long_lines;
+        let mut envelope = submission.envelope;
+        let around = Around {
+            queue_id: id.as_str(),
+            account: &submission.by.name,
+            peer: submission.peer,
+            client_name: &submission.client_name,
+            tls: submission.tls.as_ref(),
+        };
+        let filtered = self
+            .filtered(&options.filters, message, &mut envelope, &around)
+            .await?;
+        message = filtered.message;
+        let is_encoded = submission.has_long_lines || filtered.has_long_lines;
         if is_encoded {
             message = encode(&self.spool, message).await?;
         }
@@ -247,13 +264,7 @@ impl Intake {
             eight_bit,
         } = message;
         let size_octets = header.len() as u64 + body.len();
-        let Submission {
-            by,
-            mut envelope,
-            tls,
-            hold: submission_hold,
-            ..
-        } = submission;
+        let Submission { by, tls, .. } = submission;
         envelope.protection = protection;
         if eight_bit || !header.is_ascii() {
             envelope.body = BodyType::EightBitMime;
@@ -269,7 +280,7 @@ impl Intake {
             .map_err(|error| Refusal::Accounts(error.to_string()))?;
         let sent = counted.map_err(Refusal::OverLimit)?;
         let braked = self.braked(&account, &sent, received_at).await;
-        let release_request = submission_hold;
+        let release_request = submission.hold;
         let undo_until = match account.undo {
             Duration::ZERO => None,
             undo => received_at.checked_add(undo),
@@ -277,7 +288,10 @@ impl Intake {
         let release_at = release_request
             .map(|hold| hold.at(received_at))
             .max(undo_until);
-        let (start, step) = braked.inspect_err(|_| self.accounts.give_back(&sent))?;
+        let (mut start, step) = braked.inspect_err(|_| self.accounts.give_back(&sent))?;
+        if filtered.hold.is_some() {
+            start = Start::Held;
+        }
         let committed = self
             .spool
             .commit(NewMessage {
@@ -313,6 +327,7 @@ impl Intake {
             requiretls = (protection.tls != TlsWish::Unsaid).then_some(protection.tls.as_str()),
             brake = (step != Step::Free).then_some(step.as_str()),
             held = (start == Start::Held).then_some(true),
+            held_for = filtered.hold,
             release = release_request.map(tracing::field::display),
             "message accepted"
         );

@@ -118,6 +118,7 @@ mod tests {
             header_fields: 1_000,
             hops: 100,
             contact: "postmaster@ours.example".to_owned(),
+            filters: Vec::new(),
             reveal_client: false,
         };
         let submission = Submission {

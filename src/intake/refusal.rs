@@ -28,6 +28,17 @@ pub(super) enum Refusal {
     /// `TLS-Required: No` from an account that may not say so.
     #[error("TLS-Required: No, which the account may not ask for")]
     MayNotLowerTls,
+    /// A filter does not want it.
+    #[error("filter {filter}: {reply}")]
+    Filtered {
+        /// Which.
+        filter: String,
+        /// What it says to the client.
+        reply: Reply,
+    },
+    /// A filter gave no answer, and is not done without.
+    #[error("filter {0} gave no answer")]
+    FilterAway(String),
     /// It would pass a limit of what may be sent.
     #[error("limit {} {} of {} would be passed", .0.kind.as_str(), .0.most, .0.scope)]
     OverLimit(Excess),
@@ -64,6 +75,8 @@ impl Refusal {
             Refusal::MayNotLowerTls => content::may_not_lower_tls(),
             Refusal::OverLimit(excess) => content::over_limit(excess),
             Refusal::Braked => content::braked(),
+            Refusal::Filtered { reply, .. } => reply.clone(),
+            Refusal::FilterAway(_) => content::filter_away(),
             Refusal::AccountClosed => content::account_closed(),
             Refusal::Custody(CustodyError::NoRoom) => content::custody(content::Storage::Full),
             Refusal::Custody(CustodyError::Failed(_)) => content::custody(content::Storage::Failed),
@@ -80,6 +93,7 @@ impl Refusal {
             Refusal::Content(_) | Refusal::LongLine(_) => "content",
             Refusal::NotYours { .. } | Refusal::MayNotLowerTls | Refusal::AccountClosed => "rights",
             Refusal::OverLimit(_) | Refusal::Braked => "limits",
+            Refusal::Filtered { .. } | Refusal::FilterAway(_) => "filter",
             Refusal::Custody(_) => "custody",
             Refusal::Accounts(_)
             | Refusal::Signing(_)

@@ -213,6 +213,11 @@ pub fn cancels_among_others() -> Reply {
     )
 }
 
+/// The reply where a filter gave no answer.
+pub fn filter_away() -> Reply {
+    Reply::new(451, 7, 1, "A filter gives no answer now, try again later")
+}
+
 /// The reply where the account store or our own processing failed (S19).
 pub fn unavailable() -> Reply {
     Reply::new(451, 3, 0, "Cannot process the message now, try again later")

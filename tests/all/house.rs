@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("tls", &["envelope"]),
     ("web", &["tls"]),
+    ("filter", &["smtp"]),
     ("oauth", &["tls", "web"]),
     ("dkim", &["smtp", "message", "store"]),
     ("dns", &["smtp", "envelope"]),
@@ -47,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "intake",
         &[
             "smtp", "sasl", "envelope", "message", "session", "policy", "report", "accounts",
-            "dkim", "spool",
+            "filter", "dkim", "spool",
         ],
     ),
     (

@@ -13,6 +13,7 @@ mod dkim;
 mod dns_lab;
 mod doors;
 mod faults;
+mod filter;
 mod framing;
 mod handoff;
 mod hop;
