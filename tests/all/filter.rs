@@ -51,7 +51,7 @@ impl Drop for Killed {
 
 #[test]
 fn opendkim_signs_what_is_submitted() {
-    let found = ["/usr/sbin/opendkim", "/usr/bin/opendkim-genkey"];
+    let found = ["/usr/sbin/opendkim", "/usr/sbin/opendkim-genkey"];
     let there = found.iter().all(|path| fs::exists(path).unwrap());
     if !clients::present("opendkim with opendkim-tools", there) {
         return;
