@@ -58,6 +58,7 @@ fn edit(criterion: &mut Criterion) {
                 date: &date,
             };
             let fixup = Fixup {
+                forces_from: false,
                 now,
                 random: [7; 16],
                 hostname: &hostname,

@@ -98,6 +98,8 @@ pub struct Account {
     pub hold: bool,
     /// Its mail waits so long that it can be taken back.
     pub undo: Duration,
+    /// What it may not send as is replaced by its own address.
+    pub forces_from: bool,
     /// How much it may send, for each scope that its mail counts for.
     pub ceilings: Arc<[Ceiling]>,
     /// The domains that are ours (canonical).
@@ -270,6 +272,7 @@ impl Accounts {
         let ours = self.ours().await?;
         account.brake = self.store.brake(stored.id).await?;
         account.undo = self.store.undo_window(stored.id).await?;
+        account.forces_from = self.store.forces_from(stored.id).await?;
         volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
@@ -346,6 +349,7 @@ fn account_of(stored: &StoredAccount) -> Account {
         brake: StoredBrake::default(),
         hold: false,
         undo: Duration::ZERO,
+        forces_from: false,
         protection: stored.protection,
     }
 }

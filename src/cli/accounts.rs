@@ -99,6 +99,14 @@ pub enum UserCommand {
         /// on or off.
         on: String,
     },
+    /// Have a device's mail speak in the account's own name: what it may not send as is replaced by its
+    /// address in place of being refused.
+    ForceFrom {
+        /// Its login name.
+        name: String,
+        /// on or off.
+        on: String,
+    },
     /// Keep an account's mail so long that it can be taken back, by gatepost queue cancel or by a mail
     /// to cancel+ID@ this host.
     Undo {
@@ -306,6 +314,20 @@ impl UserCommand {
                 };
                 store.enable_brake(&name, is_on).await?;
                 done(format!("Brake of {name} is {on}."), "brake set", &name)
+            }
+            UserCommand::ForceFrom { name, on } => {
+                let name = login(&name)?;
+                let is_on = match on.as_str() {
+                    "on" => true,
+                    "off" => false,
+                    other => bail!("say on or off, not \"{other}\""),
+                };
+                store.force_from(&name, is_on).await?;
+                let text = match is_on {
+                    true => format!("Mail of {name} speaks in its own name always."),
+                    false => format!("Mail of {name} speaks in the names that it may use."),
+                };
+                done(text, "force from set", &name)
             }
             UserCommand::Undo { name, seconds } => {
                 let name = login(&name)?;

@@ -128,7 +128,10 @@ impl Intake {
                 return SenderVerdict::Unavailable;
             }
         };
-        let Some(account) = account.filter(|account| may_use(account, sender)) else {
+        let may = |account: &Arc<Account>| {
+            account.enabled && (account.forces_from || may_use(account, sender))
+        };
+        let Some(account) = account.filter(may) else {
             tracing::info!(account = %by, sender = %sender, "sender refused");
             return SenderVerdict::NotYours;
         };
@@ -203,7 +206,7 @@ impl Intake {
         }
     }
 
-    async fn take(&self, draft: Draft, submission: Submission) -> Result<QueueId, Refusal> {
+    async fn take(&self, draft: Draft, mut submission: Submission) -> Result<QueueId, Refusal> {
         let Complete {
             section,
             body,
@@ -215,6 +218,9 @@ impl Intake {
             Err(error) => return Err(Refusal::Accounts(error.to_string())),
         };
         let account = account.ok_or(Refusal::AccountClosed)?;
+        if account.forces_from && !may_use(&account, &submission.envelope.sender) {
+            submission.envelope.sender = ReversePath::Mailbox(account.address.clone());
+        }
         let options = self.options.load_full();
         let id = self.ids.next();
         let received_at = SystemTime::now();
@@ -224,6 +230,7 @@ impl Intake {
             options: &options,
             own: &account.address,
             may_send_as: &|address| account.rights.may_send_as(address),
+            forces_from: account.forces_from,
             protection: account.protection,
             submission: &submission,
             id: &id,

@@ -17,6 +17,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) own: &'a Mailbox,
     /// The account's rights at this moment.
     pub(super) may_send_as: &'a (dyn Fn(&Mailbox) -> bool + Sync),
+    /// What the account may not send as is replaced by its own address.
+    pub(super) forces_from: bool,
     /// What holds for all mail of the account.
     pub(super) protection: AccountProtection,
     pub(super) submission: &'a Submission,
@@ -45,8 +47,14 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Pre
         .map(|author| (author.field, author.mailbox));
     // An app password may be narrowed to addresses that its account has lost.
     let own = header.lacks_from().then_some(("From", about.own));
+    let mut forces_from = false;
     for (place, address) in envelope_sender.into_iter().chain(authors).chain(own) {
         if !(about.may_send_as)(address) {
+            let replaceable = ["From", "Sender"].contains(&place);
+            if about.forces_from && replaceable && (about.may_send_as)(about.own) {
+                forces_from = true;
+                continue;
+            }
             return Err(Refusal::NotYours {
                 place,
                 address: address.clone(),
@@ -79,6 +87,7 @@ pub(super) fn prepare(section: Vec<u8>, about: &Circumstances<'_>) -> Result<Pre
         random: about.random,
         hostname: &options.hostname,
         own: about.own,
+        forces_from,
         smtputf8: envelope.smtputf8,
     };
     Ok(Prepared {
@@ -143,6 +152,7 @@ mod tests {
             tls: None,
         };
         let about = Circumstances {
+            forces_from: false,
             options: &options,
             own: &mailbox(own),
             may_send_as: &|address| address.folded_key() == "joe@ours.example",

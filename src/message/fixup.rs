@@ -25,6 +25,8 @@ pub struct Fixup<'a> {
     pub hostname: &'a Domain,
     /// The account's own address, for a missing From.
     pub own: &'a Mailbox,
+    /// It replaces what From: and Sender: say.
+    pub forces_from: bool,
     /// Whether raw UTF-8 may stay (RFC 6531 §3.4).
     pub smtputf8: bool,
 }
@@ -62,6 +64,9 @@ impl Fixup<'_> {
     fn field(&self, header: &Header, entry: &Entry, out: &mut Vec<u8>) -> Result<(), Fault> {
         let value = header.value(entry);
         match entry.kind {
+            // Who is one speaker needs no other one.
+            Kind::Sender if self.forces_from => return Ok(()),
+            Kind::From if self.forces_from => return self.replace_from(value, out),
             Kind::Date => match judge(value) {
                 DateVerdict::Valid => {}
                 DateVerdict::Obsolete(modern) => {
@@ -141,6 +146,23 @@ impl Fixup<'_> {
             }
         }
         out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// The account's own address, under the first name that stood there where ASCII can say it.
+    fn replace_from(&self, value: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if !self.smtputf8 && !self.own.is_ascii() {
+            return Err(Fault::Utf8Address { field: "From" });
+        }
+        let list = AddressList::parse(value).ok();
+        let name = list
+            .and_then(|list| list.phrases.first().cloned())
+            .map(|at| value[at].trim_matches(BLANKS))
+            .filter(|name| name.is_ascii() && !name.contains(['\r', '\n']) && !name.is_empty());
+        match name {
+            Some(name) => add(out, "From", &format!("{name} <{}>", self.own)),
+            None => add(out, "From", &self.own.to_string()),
+        }
         Ok(())
     }
 
@@ -260,6 +282,7 @@ mod tests {
         let mut top = Vec::new();
         trace.write(&mut top);
         let fixup = Fixup {
+            forces_from: false,
             now: SystemTime::UNIX_EPOCH,
             random: [0; 16],
             hostname: &hostname,

@@ -2,7 +2,9 @@
 
 use crate::{
     envelope::{BodyType, Envelope, Protection, TlsWish},
-    smtp::{AddressError, BodyParameter, MailParameters, PathArgument, Reply, ReversePath},
+    smtp::{
+        AddressError, BodyParameter, MailParameters, Mailbox, PathArgument, Reply, ReversePath,
+    },
 };
 
 use super::{Asking, Phase, Question, SenderVerdict, Session, Transaction, replies};
@@ -32,13 +34,9 @@ impl Session {
             Ok(parsed) => parsed,
             Err(reply) => return self.refuse(reply),
         };
-        if let Some(mailbox) = sender.mailbox() {
-            if !parameters.smtputf8 && !mailbox.is_ascii() {
-                return self.send(replies::sender_needs_smtputf8());
-            }
-            if !mailbox.domain().is_fully_qualified() {
-                return self.send(replies::sender_not_qualified());
-            }
+        let is_ascii = sender.mailbox().is_none_or(Mailbox::is_ascii);
+        if !parameters.smtputf8 && !is_ascii {
+            return self.send(replies::sender_needs_smtputf8());
         }
         if parameters
             .size_octets
@@ -94,6 +92,8 @@ impl Session {
                 self.phase = Phase::Envelope(transaction);
                 reply
             }
+            // Nobody has such an address; an account of a device may call itself what it wants.
+            SenderVerdict::NotYours if !is_qualified(sender) => replies::sender_not_qualified(),
             SenderVerdict::NotYours => replies::sender_not_yours(sender),
             SenderVerdict::NoRoom => replies::no_room(),
             SenderVerdict::OverLimit(reply) => reply,
@@ -101,6 +101,11 @@ impl Session {
         };
         self.send(reply);
     }
+}
+
+fn is_qualified(sender: &ReversePath) -> bool {
+    let mailbox = sender.mailbox();
+    mailbox.is_none_or(|mailbox| mailbox.domain().is_fully_qualified())
 }
 
 fn parse(argument: &str) -> Result<(ReversePath, MailParameters), Reply> {

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (
         1,
         "accounts",
@@ -85,6 +85,11 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
         15,
         "later",
         include_str!("../../migrations/sqlite/0015_later.sql"),
+    ),
+    (
+        16,
+        "force from",
+        include_str!("../../migrations/sqlite/0016_force_from.sql"),
     ),
 ];
 

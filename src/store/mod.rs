@@ -29,6 +29,7 @@ pub mod certificates;
 pub mod credentials;
 pub mod dkim;
 mod error;
+mod forced_from;
 pub mod limits;
 mod migrations;
 pub mod queue;

@@ -408,3 +408,73 @@ fn the_throttle_shows_what_it_counted_and_can_be_cleared() {
     let said = sign_in(&mut server.upgraded(), ALICE, PASSWORD);
     assert!(said.starts_with("235"), "{said}");
 }
+
+/// What a device calls itself is replaced, from the envelope to the field, and only where that is on.
+#[test]
+fn a_devices_mail_speaks_in_its_accounts_name() {
+    let server = Server::start();
+    let mut client = server.signed_in();
+    let send = |client: &mut Client, sender: &str, fields: &str| {
+        let reply = client.ask(&format!("MAIL FROM:<{sender}>")).unwrap();
+        if !reply.starts_with("250") {
+            return reply;
+        }
+        client.ask(&format!("RCPT TO:<{BOB}>")).unwrap();
+        client.ask("DATA").unwrap();
+        client
+            .ask(&format!("{fields}\r\n\r\nScanned.\r\n."))
+            .unwrap()
+    };
+    let named = "From: \"Scanner, 2nd floor\" <scanner@nas.example>\r\nSender: root@nas.example";
+    for (sender, fields, refusal) in [
+        ("scanner@nas", named, "554 5.1.8"),
+        ("scanner@nas.example", named, "550 5.7.1"),
+        (ALICE, named, "550 5.7.1"),
+    ] {
+        let reply = send(&mut client, sender, fields);
+        assert!(reply.starts_with(refusal), "{reply}");
+    }
+    server.manage(&["user", "force-from", ALICE, "on"]);
+    let cases = [
+        (
+            "scanner@nas",
+            named,
+            format!("\"Scanner, 2nd floor\" <{ALICE}>"),
+        ),
+        (
+            "scanner@nas.example",
+            "From: scanner@nas.example",
+            ALICE.to_owned(),
+        ),
+        // What it may say stays.
+        (
+            "x@wonder.example",
+            "From: X <x@wonder.example>",
+            "X <x@wonder.example>".to_owned(),
+        ),
+    ];
+    for (count, (sender, fields, from)) in (1..).zip(&cases) {
+        let reply = send(&mut client, sender, fields);
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+        let mail = server.delivered(BOB);
+        assert_eq!(mail.len(), count);
+        let shown: Vec<_> = mail.iter().map(|it| String::from_utf8_lossy(it)).collect();
+        let message = shown
+            .iter()
+            .find(|it| it.contains(&format!("\nFrom: {from}\n")));
+        let message = message.unwrap_or_else(|| panic!("{from}: {shown:#?}"));
+        assert!(!message.contains("\nSender:"), "{message}");
+        let envelope = if sender.contains("nas") {
+            ALICE
+        } else {
+            sender
+        };
+        assert!(
+            message.contains(&format!("Return-Path: <{envelope}>")),
+            "{message}"
+        );
+    }
+    server.manage(&["user", "force-from", ALICE, "off"]);
+    let reply = send(&mut client, "scanner@nas.example", named);
+    assert!(reply.starts_with("550 5.7.1"), "{reply}");
+}
