@@ -150,6 +150,8 @@ struct Settings {
     /// Checked where there is no account, so that this takes as long.
     dummy: SecretString,
     workers: Arc<Semaphore>,
+    /// As many turns for strangers, who stand in line for these first.
+    strangers: Arc<Semaphore>,
 }
 
 impl Accounts {
@@ -195,6 +197,7 @@ impl Accounts {
         // Else two sets of workers would run while the old one empties.
         if settings.options.hashes_at_once() == old.options.hashes_at_once() {
             settings.workers = Arc::clone(&old.workers);
+            settings.strangers = Arc::clone(&old.strangers);
         }
         self.settings.store(Arc::new(settings));
         self.outcomes.forget();
@@ -313,6 +316,7 @@ impl Settings {
         Settings {
             dummy: password::dummy(&params, &random()),
             workers: Arc::new(Semaphore::new(options.hashes_at_once())),
+            strangers: Arc::new(Semaphore::new(options.hashes_at_once())),
             params,
             options,
         }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -351,12 +352,12 @@ impl Accounts {
             Standing::Stranger => settings.options.waiting - settings.options.waiting / 4,
             Standing::Known | Standing::Exempt => settings.options.waiting,
         };
-        let workers = Arc::clone(&settings.workers);
-        let permit = match Arc::clone(&workers).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
+        let is_stranger = attempt.standing == Standing::Stranger;
+        let permits = match Permits::at_once(settings, is_stranger) {
+            Some(permits) => permits,
+            None => {
                 let _waiting = Waiting::begin(&self.waiting, line).ok_or(Stop::LineFull)?;
-                workers.acquire_owned().await.map_err(|_| Stop::Failed)?
+                Permits::in_turn(settings, is_stranger).await?
             }
         };
         // Others may have failed while this one waited.
@@ -369,7 +370,7 @@ impl Accounts {
         let workbench = Arc::clone(&self.workbench);
         let checked = tokio::task::spawn_blocking(move || {
             // Held until the hash is done, even where the client has gone meanwhile.
-            let _permit = permit;
+            let _permits = permits;
             // A hash that cannot be read costs its time all the same (S26).
             workbench.verify(&hash, &password).inspect_err(|_| {
                 let _ = workbench.verify(&dummy, &password);
@@ -434,6 +435,45 @@ enum Stop {
     Throttled,
     LineFull,
     Failed,
+}
+
+/// What a hash needs: a worker, and for strangers a turn among strangers.
+///
+/// There are as many turns as workers, so that no more strangers than that ever stand in front of the
+/// workers themselves: whoever comes from a known place waits for one hash or two, however many guess.
+struct Permits {
+    _turn: Option<OwnedSemaphorePermit>,
+    _worker: OwnedSemaphorePermit,
+}
+
+impl Permits {
+    /// Without waiting, where nobody else does.
+    fn at_once(settings: &Settings, is_stranger: bool) -> Option<Self> {
+        let turn = match is_stranger {
+            true => Some(Arc::clone(&settings.strangers).try_acquire_owned().ok()?),
+            false => None,
+        };
+        let worker = Arc::clone(&settings.workers).try_acquire_owned().ok()?;
+        Some(Permits {
+            _turn: turn,
+            _worker: worker,
+        })
+    }
+
+    async fn in_turn(settings: &Settings, is_stranger: bool) -> Result<Self, Stop> {
+        let take = async |of: &Arc<Semaphore>| {
+            let taken = Arc::clone(of).acquire_owned().await;
+            taken.map_err(|_| Stop::Failed)
+        };
+        let turn = match is_stranger {
+            true => Some(take(&settings.strangers).await?),
+            false => None,
+        };
+        Ok(Permits {
+            _turn: turn,
+            _worker: take(&settings.workers).await?,
+        })
+    }
 }
 
 /// A place in the waiting line, given back on drop.

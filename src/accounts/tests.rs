@@ -355,6 +355,38 @@ async fn accounts_and_mailboxes_are_as_they_stand() {
     assert!(f.accounts.account(&nobody).await.unwrap().is_none());
 }
 
+/// S27: however many strangers guess, whoever comes from a known place waits for a hash or two.
+#[tokio::test]
+async fn owners_overtake_strangers() {
+    let f = fixture(Options {
+        workers: 1,
+        // Long enough that nothing else counts.
+        argon2_memory_kib: 1_024,
+        remember: Duration::ZERO,
+        ..options()
+    })
+    .await;
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    let f = Arc::new(f);
+    let before = f.hashes();
+    let guesses: Vec<_> = (0..30)
+        .map(|n| {
+            let f = Arc::clone(&f);
+            let (peer, guess) = (format!("10.{n}.0.1"), format!("guess {n}"));
+            tokio::spawn(async move { f.sign_in(&peer, ALICE, &guess).await })
+        })
+        .collect();
+    while f.hashes() == before {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(f.sign_in(HOME, ALICE, PASSWORD).await, GRANTED);
+    let hashes = f.hashes() - before;
+    assert!(hashes <= 5, "{hashes} hashes were computed first");
+    for guess in guesses {
+        assert!(["refused", "throttled"].contains(&guess.await.unwrap().as_str()));
+    }
+}
+
 /// What a client that knows `password` makes of the keys that it is given.
 async fn prove(f: &Fixture, name: &str, password: &str) -> Claim {
     let (mut client, first) = ScramClient::start(name, &[3; NONCE_OCTETS]).unwrap();
