@@ -84,7 +84,8 @@ pub fn example() -> String {
          # `gatepost check` explains mistakes.\n\n",
     );
     for entry in sample.entries() {
-        if !is_table(&entry) {
+        // A key and a table of one name exclude each other: whoever adds a table must find none.
+        if !is_table(&entry) && entry.key != "filters" {
             write_entry(&mut text, &entry);
         }
     }
@@ -105,6 +106,7 @@ pub fn example() -> String {
     );
     table(&mut text, "[brake]", &sample.brake);
     table(&mut text, "[intake]", &sample.intake);
+    filters(&mut text);
     table(&mut text, "[queue]", &sample.queue);
     table(&mut text, "[delivery]", &sample.delivery);
     table(&mut text, "[dns]", &sample.dns);
@@ -135,6 +137,25 @@ fn table<T: Table>(text: &mut String, heading: &str, table: &T) {
         if !is_table(&entry) {
             write_entry(text, &entry);
         }
+    }
+}
+
+/// None is in force: the table stands behind marks.
+fn filters(text: &mut String) {
+    comment(text, Filter::DOC);
+    text.push_str("# [[filters]]\n\n");
+    let mut keys = String::new();
+    let filter = Filter::default();
+    filter
+        .entries()
+        .iter()
+        .for_each(|entry| write_entry(&mut keys, entry));
+    for line in keys.lines() {
+        if !line.is_empty() && !line.starts_with('#') {
+            text.push_str("# ");
+        }
+        text.push_str(line);
+        text.push('\n');
     }
 }
 
