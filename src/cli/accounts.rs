@@ -246,7 +246,7 @@ impl UserCommand {
             UserCommand::List => return Ok(list(&store.accounts().await?)),
             UserCommand::Show { name } => {
                 return match store.account_by_name(&login(&name)?).await? {
-                    Some(account) => Ok(show(&account)),
+                    Some(account) => Ok(show(&account, &Habits::of(&store, &account).await?)),
                     None => bail!("account {name} does not exist"),
                 };
             }
@@ -459,7 +459,24 @@ fn list(accounts: &[StoredAccount]) -> Answer {
     }
 }
 
-fn show(account: &StoredAccount) -> Answer {
+/// What is kept of an account beside its own row.
+struct Habits {
+    undo_seconds: u64,
+    forces_from: bool,
+    certificates: usize,
+}
+
+impl Habits {
+    async fn of(store: &Store, account: &StoredAccount) -> Result<Self> {
+        Ok(Habits {
+            undo_seconds: store.undo_window(account.id).await?.as_secs(),
+            forces_from: store.forces_from(account.id).await?,
+            certificates: store.certificates(&account.name).await?.len(),
+        })
+    }
+}
+
+fn show(account: &StoredAccount, habits: &Habits) -> Answer {
     let mut lines = vec![
         ("name", account.name.clone()),
         ("state", state(account).to_owned()),
@@ -477,14 +494,30 @@ fn show(account: &StoredAccount) -> Answer {
     if account.app_passwords_only {
         lines.push(("signs in", "with app passwords only".to_owned()));
     }
+    if habits.certificates > 0 {
+        lines.push(("certificates", habits.certificates.to_string()));
+    }
+    if habits.forces_from {
+        lines.push(("speaks", "in its own name always".to_owned()));
+    }
+    if habits.undo_seconds > 0 {
+        lines.push((
+            "taken back",
+            format!("within {} seconds", habits.undo_seconds),
+        ));
+    }
     lines.push(("added", timestamp(account.created_at)));
     lines.push(("password set", timestamp(account.password_changed_at)));
+    let mut shown = object(account);
+    shown["certificates"] = json!(habits.certificates);
+    shown["forces_from"] = json!(habits.forces_from);
+    shown["undo_seconds"] = json!(habits.undo_seconds);
     Answer {
         text: lines
             .iter()
             .map(|(name, value)| format!("{name:14}{value}\n"))
             .collect(),
-        objects: vec![object(account)],
+        objects: vec![shown],
     }
 }
 

@@ -75,6 +75,11 @@ fn mail_can_be_taken_back() {
             .gatepost(&["user", "undo", ALICE, "121"], "")
             .is_err()
     );
+    let shown = server.manage(&["user", "show", ALICE]);
+    assert!(
+        shown.contains("taken back    within 120 seconds"),
+        "{shown}"
+    );
     let mut client = server.signed_in();
     let id = id_of(&submit(&mut client, "", &[BOB]));
     let order = format!("cancel+{id}@mail.example.org");
