@@ -29,7 +29,8 @@ impl Accounts {
     ) -> SignInVerdict {
         let verifier = self.verifier.load_full();
         let Some(verifier) = verifier.as_deref() else {
-            return SignInVerdict::Refused;
+            // Not set up after all; the log said why, and no token is to blame.
+            return SignInVerdict::Unavailable;
         };
         let shown = token.token.expose_secret();
         let name = match verifier.name(shown).await {

@@ -167,7 +167,7 @@ impl Talk {
         self.macros(b'E', &[("i", id)]);
         packet::write(&mut self.out, b'E', &[]);
         self.flush().await?;
-        self.end(&mut fields).await
+        self.end(&mut fields, shown.smtputf8).await
     }
 
     async fn show_fields(&mut self, fields: &[Field]) -> Result<Option<Word>, Away> {
@@ -226,11 +226,28 @@ impl Talk {
     }
 
     /// Changes, and then the word.
-    async fn end(&mut self, shown: &mut Vec<Field>) -> Result<Word, Away> {
+    async fn end(&mut self, shown: &mut Vec<Field>, utf8: bool) -> Result<Word, Away> {
         let mut changes = Changes::default();
-        let mut is_changed = false;
+        let (mut is_changed, mut octets) = (false, 0);
         loop {
             let letter = self.read().await?;
+            // Bounds fields and recipients, which are many small things, as well as the body.
+            octets += self.packet.len() + 1;
+            if octets > self.body_max + PACKET_MAX as usize {
+                return Err(Away::Nonsense("changes without end"));
+            }
+            let text = match letter {
+                b'b' | b'q' | b'y' => &[][..],
+                // Behind the number.
+                b'i' | b'm' => self.packet.get(4..).unwrap_or_default(),
+                _ => &self.packet,
+            };
+            let is_beyond = !text.is_ascii();
+            if is_beyond && !(utf8 && std::str::from_utf8(text).is_ok()) {
+                return Err(Away::Nonsense(
+                    "text beyond ASCII in a message that holds none",
+                ));
+            }
             let leading = self.agreed.has(step::LEADING_SPACE);
             let made = |name, value| {
                 let field = fields::made(name, value, leading);
@@ -257,6 +274,9 @@ impl Talk {
                 }
                 Said::Body(octets) => {
                     let body = changes.body.get_or_insert_default();
+                    if memchr::memchr(0, octets).is_some() {
+                        return Err(Away::Nonsense("a body with a NUL"));
+                    }
                     if body.len() + octets.len() > self.body_max {
                         return Err(Away::Nonsense("a body that is too large"));
                     }

@@ -120,6 +120,8 @@ pub struct Shown<'a> {
     pub header: &'a [u8],
     /// The body.
     pub body: Source,
+    /// Whether fields and addresses may be beyond ASCII (RFC 6531).
+    pub smtputf8: bool,
 }
 
 /// What a filter says of a message.

@@ -114,6 +114,7 @@ fn shown() -> Shown<'static> {
         sender: &SENDER,
         recipients: &*TO,
         header: HEADER,
+        smtputf8: false,
         body: Arc::new(|| Ok(Box::new(&b"Hello\r\n"[..]))),
     }
 }
@@ -266,6 +267,12 @@ async fn what_makes_no_sense_is_no_word() {
         (b'M', vec![(b'?', b"")]),
         (b'E', vec![(b'h', b"X-A\0b\nBcc: x@y.z\0"), (b'c', b"")]),
         (b'E', vec![(b'b', b"more than ten octets"), (b'c', b"")]),
+        (b'E', vec![(b'b', b"a\0b"), (b'c', b"")]),
+        (b'E', vec![(b'h', b"X-A\0\xc3\xa9\0"), (b'c', b"")]),
+        (
+            b'E',
+            vec![(b'+', b"<\xc3\xa9@their.example>\0"), (b'c', b"")],
+        ),
         (b'E', vec![(b'+', b"<nobody>\0"), (b'c', b"")]),
         (b'E', vec![(b'e', b"<no address>\0"), (b'c', b"")]),
         (b'E', vec![(b'y', b"250 fine\0")]),

@@ -103,6 +103,7 @@ impl Intake {
             sender: &envelope.sender,
             recipients: &recipients,
             header,
+            smtputf8: envelope.smtputf8,
             body: Arc::new(move || place.open()),
         };
         filter.examine(&shown).await
