@@ -22,10 +22,14 @@ const KNOWN_MAX: usize = 10_000;
 /// Questions under way at once.
 const AT_ONCE: usize = 16;
 
-/// What was asked of late.
+/// When it was asked, and what a good token says; none of one that is not active.
+type Asked = (Instant, Option<Claims>);
+
+/// What was asked of late. A refusal is remembered too: whoever repeats one bad token is not counted
+/// again by the throttle, and must not make us ask again either.
 #[derive(Debug)]
 pub(super) struct Introspected {
-    known: Mutex<HashMap<[u8; 32], (Instant, Claims)>>,
+    known: Mutex<HashMap<[u8; 32], Asked>>,
     turns: Semaphore,
 }
 
@@ -48,13 +52,14 @@ impl Introspected {
         let tag = Sha256::digest(token).into();
         let known = self.known().get(&tag).cloned();
         let claims = match known {
-            Some((asked_at, claims)) if asked_at.elapsed() < service.remember => claims,
+            Some((asked_at, said)) if asked_at.elapsed() < service.remember => said,
             _ => {
-                let claims = self.fetch(web, service, token).await?;
-                self.keep(tag, service.remember, &claims);
-                claims
+                let said = self.fetch(web, service, token).await?;
+                self.keep(tag, service.remember, said.clone());
+                said
             }
         };
+        let claims = claims.ok_or_else(|| invalid("the issuer says that it is not active"))?;
         if claims.has_expired(SystemTime::now()) {
             return Err(Refusal::Expired);
         }
@@ -66,7 +71,7 @@ impl Introspected {
         web: &Web,
         service: &Introspection,
         token: &str,
-    ) -> Result<Claims, Refusal> {
+    ) -> Result<Option<Claims>, Refusal> {
         let unavailable = |text: String| Refusal::Unavailable(text);
         let who = format!(
             "{}:{}",
@@ -98,23 +103,23 @@ impl Introspected {
         let claims: Claims = serde_json::from_slice(&body)
             .map_err(|error| unavailable(format!("{}: {error}", service.url)))?;
         match claims.0.get("active") {
-            Some(Value::Bool(true)) => Ok(claims),
-            Some(Value::Bool(false)) => Err(invalid("the issuer says that it is not active")),
+            Some(Value::Bool(true)) => Ok(Some(claims)),
+            Some(Value::Bool(false)) => Ok(None),
             _ => Err(unavailable(format!("{} gave no answer", service.url))),
         }
     }
 
-    fn keep(&self, tag: [u8; 32], remember: Duration, claims: &Claims) {
+    fn keep(&self, tag: [u8; 32], remember: Duration, said: Option<Claims>) {
         let mut known = self.known();
         if known.len() >= KNOWN_MAX {
             known.retain(|_, (asked_at, _)| asked_at.elapsed() < remember);
         }
         if known.len() < KNOWN_MAX {
-            known.insert(tag, (Instant::now(), claims.clone()));
+            known.insert(tag, (Instant::now(), said));
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Instant, Claims)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Asked>> {
         // Whole between calls, whoever panicked.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

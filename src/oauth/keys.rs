@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use http_body_util::Full;
 use hyper::{Request, body::Bytes, header};
 use jsonwebtoken::jwk::Jwk;
@@ -24,8 +25,9 @@ const KEYS_MAX: usize = 64;
 pub(super) struct Keys {
     from: KeySource,
     web: Web,
-    // Held while they are read: one reading serves all who wait.
-    known: Mutex<Known>,
+    known: ArcSwap<Known>,
+    /// Held while they are read: one reading serves all who wait.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -47,39 +49,31 @@ impl Keys {
         Keys {
             from,
             web,
-            known: Mutex::default(),
+            known: ArcSwap::default(),
+            turn: Mutex::default(),
         }
     }
 
     /// The key of this name, or all of them for a token that names none.
+    ///
+    /// Whoever needs a key that is known does not wait for the issuer, but for the one who reads anew.
     pub async fn find(&self, id: Option<&str>) -> Result<Arc<[Jwk]>, Refusal> {
-        let mut known = self.known.lock().await;
-        let now = Instant::now();
-        let older = |at: Option<Instant>, age| at.is_none_or(|at| now.duration_since(at) >= age);
-        let is_known = known.names(id);
-        if older(known.tried_at, PAUSE) && (older(known.read_at, FRESH) || !is_known) {
-            known.tried_at = Some(now);
-            match self.read().await {
-                Ok(keys) => {
-                    known.keys = keys.into();
-                    known.read_at = Some(now);
-                }
-                Err(trouble) => {
-                    tracing::warn!(%trouble, "cannot read the keys of the issuer of tokens");
-                    known.trouble = trouble;
-                }
-            }
+        let known = self.known.load_full();
+        if !known.wants_reading(id) {
+            return known.named(id);
         }
-        if older(known.read_at, STALE) {
-            return Err(Refusal::Unavailable(known.trouble.clone()));
+        let turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) if known.names(id) && !known.is_stale() => return known.named(id),
+            Err(_) => self.turn.lock().await,
+        };
+        // Somebody else may have read them meanwhile.
+        let known = self.known.load_full();
+        if known.wants_reading(id) {
+            self.known.store(Arc::new(known.renewed(self.read().await)));
         }
-        Ok(match id {
-            None => Arc::clone(&known.keys),
-            Some(id) => {
-                let named = known.keys.iter().filter(|key| is(key, id));
-                named.cloned().collect()
-            }
-        })
+        drop(turn);
+        self.known.load().named(id)
     }
 
     async fn read(&self) -> Result<Vec<Jwk>, String> {
@@ -106,7 +100,56 @@ impl Keys {
     }
 }
 
+fn is_older(at: Option<Instant>, age: Duration) -> bool {
+    at.is_none_or(|at| at.elapsed() >= age)
+}
+
 impl Known {
+    fn wants_reading(&self, id: Option<&str>) -> bool {
+        is_older(self.tried_at, PAUSE) && (is_older(self.read_at, FRESH) || !self.names(id))
+    }
+
+    fn is_stale(&self) -> bool {
+        is_older(self.read_at, STALE)
+    }
+
+    /// After a reading now.
+    fn renewed(&self, read: Result<Vec<Jwk>, String>) -> Self {
+        let now = Some(Instant::now());
+        match read {
+            Ok(keys) => Known {
+                keys: keys.into(),
+                read_at: now,
+                tried_at: now,
+                trouble: String::new(),
+            },
+            Err(trouble) => {
+                tracing::warn!(%trouble, "cannot read the keys of the issuer of tokens");
+                Known {
+                    keys: Arc::clone(&self.keys),
+                    read_at: self.read_at,
+                    tried_at: now,
+                    trouble,
+                }
+            }
+        }
+    }
+
+    fn named(&self, id: Option<&str>) -> Result<Arc<[Jwk]>, Refusal> {
+        if self.is_stale() {
+            return Err(Refusal::Unavailable(self.trouble.clone()));
+        }
+        Ok(match id {
+            None => Arc::clone(&self.keys),
+            Some(id) => self
+                .keys
+                .iter()
+                .filter(|key| is(key, id))
+                .cloned()
+                .collect(),
+        })
+    }
+
     fn names(&self, id: Option<&str>) -> bool {
         match id {
             None => !self.keys.is_empty(),

@@ -275,10 +275,15 @@ async fn an_issuer_is_asked_about_tokens_that_say_nothing() {
         Err(invalid("meant for somebody else"))
     );
     assert_eq!(verifier.name("old").await, Err(Refusal::Expired));
-    assert!(matches!(
-        verifier.name("bad").await,
-        Err(Refusal::Invalid(_))
-    ));
+    let before = issuer.asked.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(matches!(
+            verifier.name("bad").await,
+            Err(Refusal::Invalid(_))
+        ));
+    }
+    let asked = issuer.asked.load(Ordering::Relaxed) - before;
+    assert_eq!(asked, 1, "refusals are remembered");
     assert!(matches!(
         verifier.name("strange").await,
         Err(Refusal::Unavailable(_))
