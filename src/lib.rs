@@ -7,7 +7,7 @@
 //! # The way of a message
 //!
 //! bytes → `listener` → `session` → decisions (`accounts`, `policy`, `reach`) → `intake` (fix-ups,
-//! `dkim`) → `spool` (custody) → `queue` → `deliver` (`reach`, `client`) → outcome → `report` → back into
+//! `filter`, `dkim`) → `spool` (custody) → `queue` → `deliver` (`reach`, `client`) → outcome → `report` → back into
 //! the `spool` as mail to the sender
 //!
 //! # The house
