@@ -54,6 +54,7 @@ fn edit(criterion: &mut Criterion) {
                 tls: None,
                 smtputf8: false,
                 id: &id,
+                priority: None,
                 only_recipient: Some(&own),
                 date: &date,
             };

@@ -70,6 +70,7 @@ async fn fill(store: &Store, incarnation: Incarnation, numbers: std::ops::Range<
                 ret: None,
                 envelope_id: None,
                 protection: Default::default(),
+                timing: Default::default(),
             };
             batch.message(&MessageRow {
                 release_at: None,

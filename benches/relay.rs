@@ -177,6 +177,7 @@ fn message(body: gatepost::spool::Body) -> NewMessage {
             ret: None,
             envelope_id: None,
             protection: Default::default(),
+            timing: Default::default(),
         },
         header: HEADER.to_vec(),
         body,

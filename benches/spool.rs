@@ -108,6 +108,7 @@ async fn one(spool: &Spool) {
             ret: None,
             envelope_id: None,
             protection: Default::default(),
+            timing: Default::default(),
         },
         header: b"Subject: bench\r\nFrom: alice@example.org\r\n\r\n".repeat(8),
         body: body.finish().await.expect("a body"),

@@ -159,6 +159,7 @@ async fn submit(spool: Arc<Spool>, messages: usize) {
                 ret: None,
                 envelope_id: None,
                 protection: Default::default(),
+                timing: Default::default(),
             },
             header: b"Subject: bench\r\nFrom: user1@example.org\r\n\r\n".to_vec(),
             body: body.finish().await.expect("a body"),

@@ -45,7 +45,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -68,6 +68,7 @@ use crate::{
         Store,
         accounts::{AccountError, StoredAccount},
         brakes::StoredBrake,
+        habits::Habits,
     },
 };
 
@@ -96,10 +97,8 @@ pub struct Account {
     pub brake: StoredBrake,
     /// All its mail waits until an operator releases it.
     pub hold: bool,
-    /// Its mail waits so long that it can be taken back.
-    pub undo: Duration,
-    /// What it may not send as is replaced by its own address.
-    pub forces_from: bool,
+    /// What its mail does beside.
+    pub habits: Habits,
     /// How much it may send, for each scope that its mail counts for.
     pub ceilings: Arc<[Ceiling]>,
     /// The domains that are ours (canonical).
@@ -274,8 +273,7 @@ impl Accounts {
             .await?;
         let ours = self.ours().await?;
         account.brake = self.store.brake(stored.id).await?;
-        account.undo = self.store.undo_window(stored.id).await?;
-        account.forces_from = self.store.forces_from(stored.id).await?;
+        account.habits = self.store.habits(stored.id).await?;
         volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
@@ -352,8 +350,7 @@ fn account_of(stored: &StoredAccount) -> Account {
         ends_at: None,
         brake: StoredBrake::default(),
         hold: false,
-        undo: Duration::ZERO,
-        forces_from: false,
+        habits: Habits::default(),
         protection: stored.protection,
     }
 }

@@ -22,11 +22,12 @@ use crate::{
     envelope::{AccountProtection, AccountTls, Level},
     policy::sending::AddressPattern,
     server::DATABASE,
-    smtp::{Domain, Mailbox},
+    smtp::{Domain, Mailbox, Priority},
     store::{
         Store,
         accounts::{NewAccount, StoredAccount},
         credentials::ScramCredential,
+        habits::{Habit, Habits},
     },
 };
 
@@ -115,6 +116,14 @@ pub enum UserCommand {
         /// Up to 120; 0: hand mail on at once.
         #[arg(value_parser = clap::value_parser!(u32).range(0..=120))]
         seconds: u32,
+    },
+    /// Set how urgent an account's mail may be (MT-PRIORITY, RFC 6710).
+    Priority {
+        /// Its login name.
+        name: String,
+        /// From -9 to 9; 0 unless set. Mail that asks for more is taken at this.
+        #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-9..=9))]
+        most: i64,
     },
     /// Set how well an account's mail must be protected on its way out.
     Tls {
@@ -246,7 +255,7 @@ impl UserCommand {
             UserCommand::List => return Ok(list(&store.accounts().await?)),
             UserCommand::Show { name } => {
                 return match store.account_by_name(&login(&name)?).await? {
-                    Some(account) => Ok(show(&account, &Habits::of(&store, &account).await?)),
+                    Some(account) => Ok(show(&account, &Beside::of(&store, &account).await?)),
                     None => bail!("account {name} does not exist"),
                 };
             }
@@ -322,7 +331,7 @@ impl UserCommand {
                     "off" => false,
                     other => bail!("say on or off, not \"{other}\""),
                 };
-                store.force_from(&name, is_on).await?;
+                store.set_habit(&name, Habit::ForcesFrom(is_on)).await?;
                 let text = match is_on {
                     true => format!("Mail of {name} speaks in its own name always."),
                     false => format!("Mail of {name} speaks in the names that it may use."),
@@ -331,13 +340,22 @@ impl UserCommand {
             }
             UserCommand::Undo { name, seconds } => {
                 let name = login(&name)?;
-                store.set_undo_window(&name, seconds).await?;
+                store.set_habit(&name, Habit::Undo(seconds)).await?;
                 Answer::done(
                     match seconds {
                         0 => format!("Mail of {name} is handed on at once."),
                         _ => format!("Mail of {name} can be taken back for {seconds} seconds."),
                     },
                     json!({ "done": "undo window set", "name": name, "seconds": seconds }),
+                )
+            }
+            UserCommand::Priority { name, most } => {
+                let name = login(&name)?;
+                let priority = Priority::new(most).context("not from -9 to 9")?;
+                store.set_habit(&name, Habit::Priority(priority)).await?;
+                Answer::done(
+                    format!("Mail of {name} has priority {most} at most."),
+                    json!({ "done": "priority set", "name": name, "priority": most }),
                 )
             }
             UserCommand::Tls {
@@ -460,23 +478,23 @@ fn list(accounts: &[StoredAccount]) -> Answer {
 }
 
 /// What is kept of an account beside its own row.
-struct Habits {
-    undo_seconds: u64,
-    forces_from: bool,
+struct Beside {
+    habits: Habits,
     certificates: usize,
 }
 
-impl Habits {
+impl Beside {
     async fn of(store: &Store, account: &StoredAccount) -> Result<Self> {
-        Ok(Habits {
-            undo_seconds: store.undo_window(account.id).await?.as_secs(),
-            forces_from: store.forces_from(account.id).await?,
+        Ok(Beside {
+            habits: store.habits(account.id).await?,
             certificates: store.certificates(&account.name).await?.len(),
         })
     }
 }
 
-fn show(account: &StoredAccount, habits: &Habits) -> Answer {
+fn show(account: &StoredAccount, beside: &Beside) -> Answer {
+    let habits = &beside.habits;
+    let undo_seconds = habits.undo.as_secs();
     let mut lines = vec![
         ("name", account.name.clone()),
         ("state", state(account).to_owned()),
@@ -494,24 +512,25 @@ fn show(account: &StoredAccount, habits: &Habits) -> Answer {
     if account.app_passwords_only {
         lines.push(("signs in", "with app passwords only".to_owned()));
     }
-    if habits.certificates > 0 {
-        lines.push(("certificates", habits.certificates.to_string()));
+    if beside.certificates > 0 {
+        lines.push(("certificates", beside.certificates.to_string()));
     }
     if habits.forces_from {
         lines.push(("speaks", "in its own name always".to_owned()));
     }
-    if habits.undo_seconds > 0 {
-        lines.push((
-            "taken back",
-            format!("within {} seconds", habits.undo_seconds),
-        ));
+    if habits.priority != Priority::default() {
+        lines.push(("priority", format!("{} at most", habits.priority)));
+    }
+    if undo_seconds > 0 {
+        lines.push(("taken back", format!("within {undo_seconds} seconds")));
     }
     lines.push(("added", timestamp(account.created_at)));
     lines.push(("password set", timestamp(account.password_changed_at)));
     let mut shown = object(account);
-    shown["certificates"] = json!(habits.certificates);
+    shown["certificates"] = json!(beside.certificates);
     shown["forces_from"] = json!(habits.forces_from);
-    shown["undo_seconds"] = json!(habits.undo_seconds);
+    shown["undo_seconds"] = json!(undo_seconds);
+    shown["priority"] = json!(habits.priority.number());
     Answer {
         text: lines
             .iter()

@@ -49,6 +49,16 @@ pub(super) fn mail(
     if extensions.requiretls && message.requiretls {
         line.push_str(" REQUIRETLS");
     }
+    if let Some(by) = message.by
+        && extensions.deliver_by.is_some()
+    {
+        line.push_str(&format!(" BY={by}"));
+    }
+    if let Some(priority) = message.priority
+        && extensions.mt_priority
+    {
+        line.push_str(&format!(" MT-PRIORITY={priority}"));
+    }
     if extensions.auth && vouching == Vouching::Told {
         line.push_str(" AUTH=<>");
     }
@@ -104,6 +114,7 @@ fn least_quoted(mailbox: &Mailbox) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::{DeliverBy, Priority};
 
     fn message(sender: &str) -> Message {
         Message {
@@ -115,6 +126,8 @@ mod tests {
             ret: ParameterValue::parse("HDRS"),
             envid: ParameterValue::parse("Q+2BX"),
             requiretls: true,
+            by: DeliverBy::parse("98;RT"),
+            priority: Priority::parse("-4"),
         }
     }
 
@@ -157,6 +170,23 @@ mod tests {
             mail(&bare, &all, ascii, Vouching::Untold),
             "MAIL FROM:<> SIZE=1234"
         );
+    }
+
+    /// R2852-4.1.4a, R6710-4.2a.
+    #[test]
+    fn mail_commands_that_speak_of_time() {
+        let extensions = Extensions {
+            deliver_by: Some(None),
+            mt_priority: true,
+            ..Extensions::default()
+        };
+        let line = mail(
+            &message("a@b.example"),
+            &extensions,
+            Alphabet::Ascii,
+            Vouching::Untold,
+        );
+        assert_eq!(line, "MAIL FROM:<a@b.example> BY=98;RT MT-PRIORITY=-4");
     }
 
     /// R3461-5.2.1b.

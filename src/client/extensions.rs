@@ -23,6 +23,11 @@ pub struct Extensions {
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
     pub requiretls: bool,
+    /// DELIVERBY with the least time of mail that is to be returned, in seconds; none where it is
+    /// offered without one (RFC 2852 §2).
+    pub deliver_by: Option<Option<u32>>,
+    /// MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
     /// Mechanisms of AUTH that we know, in no order (RFC 4954 §3).
@@ -67,12 +72,16 @@ impl Extensions {
             ("DSN", self.dsn),
             ("STARTTLS", self.starttls),
             ("REQUIRETLS", self.requiretls),
+            ("MT-PRIORITY", self.mt_priority),
             ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
         ];
         let offered = plain.iter().filter(|(_, is_offered)| *is_offered);
         let mut lines: Vec<String> = offered.map(|(name, _)| (*name).to_owned()).collect();
         if let Some(limit) = self.size {
             lines.push(limit.map_or("SIZE".to_owned(), |octets| format!("SIZE {octets}")));
+        }
+        if let Some(least) = self.deliver_by {
+            lines.push(least.map_or("DELIVERBY".to_owned(), |least| format!("DELIVERBY {least}")));
         }
         if self.auth {
             let names = self.mechanisms.iter().map(|it| it.name());
@@ -116,6 +125,15 @@ impl Extensions {
             "DSN" => self.dsn = true,
             "STARTTLS" => self.starttls = true,
             "REQUIRETLS" => self.requiretls = true,
+            "DELIVERBY" => {
+                // Behind a comma come options that nobody has defined.
+                let mut words = line.split([' ', '\t', ',']).skip(1);
+                let digits =
+                    |word: &&str| word.len() <= 9 && word.bytes().all(|b| b.is_ascii_digit());
+                let least = words.next().filter(digits);
+                self.deliver_by = Some(least.and_then(|least| least.parse().ok()));
+            }
+            "MT-PRIORITY" => self.mt_priority = true,
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "AUTH" => {
                 self.auth = true;
@@ -186,7 +204,10 @@ mod tests {
                 "DSN",
                 "STARTTLS",
                 "REQUIRETLS",
+                "DELIVERBY",
+                "MT-PRIORITY",
             ],
+            &["DELIVERBY 240"],
             &[
                 "AUTH PLAIN SCRAM-SHA-256",
                 "LIMITS RCPTMAX=9 MAILMAX=3 RCPTDOMAINMAX=1",
@@ -211,6 +232,8 @@ mod tests {
             "DSN",
             "STARTTLS",
             "REQUIRETLS",
+            "DELIVERBY 30,X-MORE",
+            "MT-PRIORITY MIXER",
             "ENHANCEDSTATUSCODES",
             "AUTH plain SCRAM-SHA-256 CRAM-MD5",
             "LIMITS MAILMAX=5 RCPTMAX=100 RCPTDOMAINMAX=1 NEWMAX=3",
@@ -224,6 +247,8 @@ mod tests {
             dsn: true,
             starttls: true,
             requiretls: true,
+            deliver_by: Some(Some(30)),
+            mt_priority: true,
             enhanced_status_codes: true,
             mechanisms: vec![Mechanism::Plain, Mechanism::ScramSha256],
             auth: true,
@@ -255,6 +280,20 @@ mod tests {
             ("SIZES 5", None),
         ] {
             assert_eq!(read(&[line]).size, size, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_least_time_of_deliverby() {
+        for (line, deliver_by) in [
+            ("DELIVERBY", Some(None)),
+            ("DELIVERBY 240", Some(Some(240))),
+            ("DELIVERBY ,X", Some(None)),
+            ("DELIVERBY x", Some(None)),
+            ("DELIVERBY 1234567890", Some(None)),
+            ("DELIVERBYE 5", None),
+        ] {
+            assert_eq!(read(&[line]).deliver_by, deliver_by, "{line}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     envelope::BodyType,
-    smtp::{Mailbox, ReversePath},
+    smtp::{DeliverBy, Mailbox, Priority, ReversePath},
 };
 
 /// One message for one next hop.
@@ -25,6 +25,10 @@ pub struct Message {
     /// REQUIRETLS is passed on, where it is offered (RFC 8689 §4.2.1); whether it must be is for the
     /// caller to see to.
     pub requiretls: bool,
+    /// By when it is to be delivered, where that is understood (RFC 2852 §4.1.4).
+    pub by: Option<DeliverBy>,
+    /// How urgent it is, where that is understood (RFC 6710 §4.2).
+    pub priority: Option<Priority>,
 }
 
 /// One recipient of a [`Message`].

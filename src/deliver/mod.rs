@@ -23,7 +23,7 @@ pub use tls_results::TlsResults;
 use crate::{
     client::Protocol,
     dkim::Dkim,
-    envelope::{BodyType, Link, Outcome, Protection, QueueId, Status, TlsWish},
+    envelope::{BodyType, Link, Outcome, Protection, QueueId, Status, Timing, TlsWish},
     policy::{
         routes::{Route, Transport},
         security::{Levels, Requirement},
@@ -66,6 +66,8 @@ pub struct Attempt {
     pub envelope_id: Option<EnvelopeId>,
     /// What its hand-offs must be protected by.
     pub protection: Protection,
+    /// Before which others, and until when, it is to travel.
+    pub timing: Timing,
     /// When custody was taken.
     pub received_at: SystemTime,
     /// What to hand over.

@@ -10,6 +10,7 @@ mod moment;
 mod outcome;
 mod protection;
 mod queue_id;
+mod timing;
 mod tls_facts;
 mod tlsa;
 
@@ -19,6 +20,7 @@ pub use moment::Moment;
 pub use outcome::{Outcome, Reporting, Status, Voice};
 pub use protection::{AccountProtection, AccountTls, Level, Protection, TlsWish};
 pub use queue_id::{QueueId, QueueIdError};
+pub use timing::{Deadline, Timing};
 pub use tls_facts::{TlsFacts, TlsVersion};
 pub use tlsa::Tlsa;
 
@@ -73,4 +75,6 @@ pub struct Envelope {
     pub envelope_id: Option<EnvelopeId>,
     /// What its hand-offs must be protected by.
     pub protection: Protection,
+    /// Before which others, and until when, it is to travel.
+    pub timing: Timing,
 }

@@ -61,6 +61,8 @@ pub enum Reporting {
     Promised,
     /// It does not: from here on the sender hears of nothing but failures, if of those.
     None,
+    /// Whatever it does, the sender is to hear of this hand-over (RFC 2852 §4.1.4).
+    Traced,
 }
 
 /// What one attempt did for one recipient.

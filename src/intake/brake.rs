@@ -100,6 +100,7 @@ impl Intake {
                 ret: None,
                 envelope_id: None,
                 protection: Protection::default(),
+                timing: Default::default(),
             },
             header: message.header,
             body: message.body,

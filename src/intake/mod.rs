@@ -36,12 +36,12 @@ pub use withdraw::cancels;
 use crate::{
     accounts::{Account, Accounts},
     dkim::Dkim,
-    envelope::{BodyType, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
+    envelope::{BodyType, Deadline, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
     filter::Filter,
     message::{Limits, message_id},
     policy::brake::Step,
     session::{MessageVerdict, SenderVerdict},
-    smtp::{Domain, FutureRelease, ReversePath},
+    smtp::{DeliverBy, Domain, FutureRelease, Priority, ReversePath},
     spool::{CustodyError, NewMessage, Spool, Start},
 };
 
@@ -75,6 +75,8 @@ pub struct Submission {
     pub has_long_lines: bool,
     /// When its sender wants it to be handed on (RFC 4865).
     pub hold: Option<FutureRelease>,
+    /// By when it is to be delivered, from now on (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
     /// Where the client connected from.
     pub peer: SocketAddr,
     /// What the client called itself: data from the network.
@@ -120,6 +122,7 @@ impl Intake {
         by: &Identity,
         sender: &ReversePath,
         size_octets: Option<u64>,
+        priority: Option<Priority>,
     ) -> SenderVerdict {
         let account = match self.accounts.account(by).await {
             Ok(account) => account,
@@ -129,7 +132,7 @@ impl Intake {
             }
         };
         let may = |account: &Arc<Account>| {
-            account.enabled && (account.forces_from || may_use(account, sender))
+            account.enabled && (account.habits.forces_from || may_use(account, sender))
         };
         let Some(account) = account.filter(may) else {
             tracing::info!(account = %by, sender = %sender, "sender refused");
@@ -156,7 +159,10 @@ impl Intake {
             }
         }
         match self.spool.room_for(size_octets.unwrap_or(0)) {
-            Ok(()) => SenderVerdict::Granted,
+            Ok(()) => match priority.filter(|asked| *asked > account.habits.priority) {
+                Some(_) => SenderVerdict::GrantedAt(account.habits.priority),
+                None => SenderVerdict::Granted,
+            },
             Err(error) => {
                 tracing::warn!(account = %by, error = %error, "no room for a message");
                 match error {
@@ -218,19 +224,25 @@ impl Intake {
             Err(error) => return Err(Refusal::Accounts(error.to_string())),
         };
         let account = account.ok_or(Refusal::AccountClosed)?;
-        if account.forces_from && !may_use(&account, &submission.envelope.sender) {
+        if account.habits.forces_from && !may_use(&account, &submission.envelope.sender) {
             submission.envelope.sender = ReversePath::Mailbox(account.address.clone());
         }
         let options = self.options.load_full();
         let id = self.ids.next();
         let received_at = SystemTime::now();
+        let timing = &mut submission.envelope.timing;
+        timing.deadline = submission
+            .deliver_by
+            .map(|by| Deadline::of(by, received_at));
+        timing.priority = timing.priority.map(|it| it.min(account.habits.priority));
+        let timing = *timing;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| Refusal::NoRandomness)?;
         let circumstances = Circumstances {
             options: &options,
             own: &account.address,
             may_send_as: &|address| account.rights.may_send_as(address),
-            forces_from: account.forces_from,
+            forces_from: account.habits.forces_from,
             protection: account.protection,
             submission: &submission,
             id: &id,
@@ -288,16 +300,24 @@ impl Intake {
         let sent = counted.map_err(Refusal::OverLimit)?;
         let braked = self.braked(&account, &sent, received_at).await;
         let release_request = submission.hold;
-        let undo_until = match account.undo {
+        let undo_until = match account.habits.undo {
             Duration::ZERO => None,
             undo => received_at.checked_add(undo),
         };
+        // Mail that would be returned by then is rather delivered.
+        let undo_until = undo_until.filter(|until| {
+            let returned_at = timing.returned_at();
+            returned_at.is_none_or(|returned_at| *until < returned_at)
+        });
         let release_at = release_request
             .map(|hold| hold.at(received_at))
             .max(undo_until);
         let (mut start, step) = braked.inspect_err(|_| self.accounts.give_back(&sent))?;
         if filtered.hold.is_some() {
             start = Start::Held;
+        }
+        if let (Start::At(at), Some(returned_at)) = (start, timing.returned_at()) {
+            start = Start::At(at.min(returned_at));
         }
         let committed = self
             .spool
@@ -336,6 +356,8 @@ impl Intake {
             held = (start == Start::Held).then_some(true),
             held_for = filtered.hold,
             release = release_request.map(tracing::field::display),
+            priority = timing.priority.map(Priority::number),
+            by = submission.deliver_by.map(tracing::field::display),
             "message accepted"
         );
         Ok(id)

@@ -205,7 +205,14 @@ impl Decide for Desk {
                 by,
                 sender,
                 size_octets,
-            } => Verdict::Sender(self.intake.sender(&by, &sender, size_octets).await),
+                priority,
+            } => {
+                let verdict = self
+                    .intake
+                    .sender(&by, &sender, size_octets, priority)
+                    .await;
+                Verdict::Sender(verdict)
+            }
             Question::Recipient {
                 by,
                 sender,
@@ -227,6 +234,7 @@ impl Decide for Desk {
                 envelope,
                 has_long_lines,
                 hold,
+                deliver_by,
             } => {
                 // Content with no octet at all makes no output.
                 let draft = draft.unwrap_or_else(|| self.intake.draft());
@@ -235,6 +243,7 @@ impl Decide for Desk {
                     envelope,
                     has_long_lines,
                     hold,
+                    deliver_by,
                     peer: about.peer,
                     client_name: about.client_name.unwrap_or_default().to_owned(),
                     tls: about.tls.cloned(),

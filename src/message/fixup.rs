@@ -276,6 +276,7 @@ mod tests {
             tls: None,
             smtputf8,
             id: &id,
+            priority: None,
             only_recipient: None,
             date: "Thu, 1 Jan 1970 00:00:00 +0000",
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     envelope::{QueueId, TlsFacts},
-    smtp::{Domain, Mailbox},
+    smtp::{Domain, Mailbox, Priority},
 };
 
 /// Octets of a line, where folding can keep to it (RFC 5322 §2.1.1).
@@ -23,6 +23,8 @@ pub struct Trace<'a> {
     pub smtputf8: bool,
     /// The message's queue id.
     pub id: &'a QueueId,
+    /// MT-PRIORITY, where it is in force (RFC 6710 §7).
+    pub priority: Option<Priority>,
     /// The recipient, where there is exactly one: more would tell them of each other.
     pub only_recipient: Option<&'a Mailbox>,
     /// As `date` writes it.
@@ -77,6 +79,9 @@ impl Trace<'_> {
         {
             let (local, domain) = (recipient.local_part(), recipient.domain().canonical());
             line.clause("for", &format!("<{local}@{domain}>"));
+        }
+        if let Some(priority) = self.priority {
+            line.clause("PRIORITY", &priority.to_string());
         }
         if let Some(tls) = self.tls {
             line.clause("tls", tls.suite);
@@ -139,6 +144,7 @@ mod tests {
             tls: Some(&tls),
             smtputf8,
             id: &QueueId::new(ulid::Ulid(0)),
+            priority: Priority::parse(if smtputf8 { "-3" } else { "" }),
             only_recipient: recipient.as_ref(),
             date: "Thu, 28 May 2026 20:26:40 +0000",
         }
@@ -146,7 +152,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// R5321-4.4b, R5321-4.4d, R3848-2a, R6531-4.3a.
+    /// R5321-4.4b, R5321-4.4d, R3848-2a, R6531-4.3a, R6710-4.1e.
     #[test]
     fn the_field_has_its_clauses_and_short_lines() {
         let plain = write(false, None, None);
@@ -159,6 +165,7 @@ mod tests {
         let one = write(true, Some("a@b.example"), None);
         assert!(one.contains(" for <a@b.example>"), "{one}");
         assert!(one.contains("with UTF8SMTPSA"), "{one}");
+        assert!(one.contains(" PRIORITY -3"), "{one}");
         assert!(one.lines().all(|line| line.len() <= LINE_GOAL));
     }
 

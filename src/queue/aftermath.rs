@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     deliver::{Attempted, RecipientResult, Standing, Unprotected},
-    envelope::{Link, MxProof, Outcome, Reporting},
+    envelope::{Deadline, Link, MxProof, Outcome, Reporting},
     policy::{
         retry::{Again, Plight},
         security::Requirement,
     },
     report::{Action, RecipientReport, due},
+    smtp::EnhancedCode,
     spool::{AttemptRecord, DueRecipient, Event, EventKind, Next, Trace},
 };
 
@@ -85,8 +86,9 @@ impl Ended<'_> {
                 self.tell(&job.message, recipient, &result, &step);
                 let report = step.action.and_then(|action| {
                     let about = told::recipient(recipient, action, &result);
+                    let about = self.dated(&job.message, about);
                     let kind = action.kind();
-                    due(recipient.notify, kind, &job.message.sender).then_some(RecipientReport {
+                    due(about.notify, kind, &job.message.sender).then_some(RecipientReport {
                         last_attempt: Some(self.ended_at),
                         ..about
                     })
@@ -138,8 +140,14 @@ impl Ended<'_> {
             Outcome::Delivered(_) => done(Ending::Delivered, Some(Action::Delivered)),
             // What the next hop reports itself is not told twice (RFC 3461 §5.2.1).
             Outcome::Relayed(_, Reporting::Promised) => done(Ending::Relayed, None),
-            Outcome::Relayed(_, Reporting::None) => done(Ending::Relayed, Some(Action::Relayed)),
+            Outcome::Relayed(_, Reporting::None | Reporting::Traced) => {
+                done(Ending::Relayed, Some(Action::Relayed))
+            }
             Outcome::Failed(_) => done(Ending::Failed, Some(Action::Failed)),
+            // Whatever else is known (RFC 2852 §4.1.3).
+            Outcome::Deferred(_) if self.is_to_return(message) => {
+                done(Ending::Expired, Some(Action::Failed))
+            }
             Outcome::Deferred(_) => {
                 if let Some(why) = result.unprotected {
                     return self.step_unprotected(message, recipient, why, options, random);
@@ -160,11 +168,10 @@ impl Ended<'_> {
                 };
                 Step {
                     status: Ending::Deferred,
-                    next: Next::At(self.not_before.map_or(at, |not_before| at.max(not_before))),
-                    action: options
-                        .notices
-                        .is_due(received_at, told_at, now)
-                        .then_some(delayed),
+                    next: self.next(message, at),
+                    action: (options.notices.is_due(received_at, told_at, now)
+                        || self.is_late(message, recipient))
+                    .then_some(delayed),
                     unprotected_since: None,
                 }
             }
@@ -207,10 +214,50 @@ impl Ended<'_> {
         };
         Step {
             status: Ending::Deferred,
-            next: Next::At(self.not_before.map_or(at, |not_before| at.max(not_before))),
-            action: clock.is_due(&options.notices, &plight).then_some(delayed),
+            next: self.next(message, at),
+            action: (clock.is_due(&options.notices, &plight) || self.is_late(message, recipient))
+                .then_some(delayed),
             unprotected_since: Some(plight.since),
         }
+    }
+
+    /// When there is use in another attempt; no later than the message's deadline, at which its
+    /// sender hears of it.
+    fn next(&self, message: &Message, at: SystemTime) -> Next {
+        let at = self.not_before.map_or(at, |not_before| at.max(not_before));
+        Next::At(message.timing.soonest(at, self.ended_at))
+    }
+
+    /// Whether its deadline has come, at which it goes back.
+    fn is_to_return(&self, message: &Message) -> bool {
+        let returned_at = message.timing.returned_at();
+        returned_at.is_some_and(|at| at <= self.ended_at)
+    }
+
+    /// Whether its deadline has come and its sender has not heard of that (RFC 2852 §4.1.3).
+    fn is_late(&self, message: &Message, recipient: &DueRecipient) -> bool {
+        let Some(deadline) = message.timing.deadline else {
+            return false;
+        };
+        let is_told = recipient
+            .delay_told_at
+            .is_some_and(|told| told >= deadline.at);
+        deadline.is_over(self.ended_at) && !is_told
+    }
+
+    /// The same with a word of its deadline, once that has come.
+    fn dated(&self, message: &Message, about: RecipientReport) -> RecipientReport {
+        let is_over = |deadline: Deadline| deadline.is_over(self.ended_at);
+        let is_over = message.timing.deadline.is_some_and(is_over);
+        let status = match about.action {
+            Action::Delayed { .. } if is_over => EnhancedCode::new(4, 4, 7),
+            // Whatever was in the way, it is the time that ended it.
+            Action::Failed if about.status.class == 4 && self.is_to_return(message) => {
+                EnhancedCode::new(5, 4, 7)
+            }
+            _ => about.status,
+        };
+        RecipientReport { status, ..about }
     }
 
     /// One line for each recipient, in the manner of Postfix, and one count.

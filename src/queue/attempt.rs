@@ -77,6 +77,7 @@ async fn carry<C: Custody, D: Carrier>(
         ret: message.ret,
         envelope_id: message.envelope_id.clone(),
         protection: message.protection,
+        timing: message.timing,
         received_at: message.received_at,
         content: content.clone(),
         recipients: job.recipients,

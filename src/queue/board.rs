@@ -3,24 +3,30 @@
 //! Pure. Next hops that have both work and a free place stand in the round of their class; each
 //! turn takes one job. Those who answer are served first, and neither those who never did nor those
 //! who lately did not can take all places: ten thousand dead next hops leave the living theirs.
+//! What is more urgent comes first, among the jobs of a next hop and among next hops (RFC 6710 §5.1).
+//! Classes come before that: urgent mail gets no sooner where nobody answers.
 
 mod line;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::SystemTime,
 };
 
 use self::line::Line;
 use super::reputation::Class;
+use crate::smtp::Priority;
+
+/// A place in a round: what is more urgent before, and then who came first.
+type Ticket = (Reverse<Priority>, u64);
 
 /// Jobs by next hop.
 pub(super) struct Board<J> {
     lines: HashMap<Arc<str>, Line<J>>,
-    /// By class, as in [`Class::ALL`]. A name counts with the ticket that its line holds; any other
-    /// is left from a class that it was of before.
-    rounds: [VecDeque<(Arc<str>, u64)>; 3],
+    /// By class, as in [`Class::ALL`]: next hops in order of the tickets that their lines hold.
+    rounds: [BTreeMap<Ticket, Arc<str>>; 3],
     /// The last ticket given.
     ticket: u64,
     active: [usize; 3],
@@ -32,6 +38,7 @@ pub(super) struct Board<J> {
 pub(super) struct Entry<J> {
     pub(super) job: J,
     pub(super) urgency: Urgency,
+    pub(super) priority: Priority,
     /// Of its next hop.
     pub(super) class: Class,
     /// How many jobs its next hop takes at once.
@@ -123,7 +130,7 @@ impl<J> Board<J> {
             .entry(hop.clone())
             .or_insert_with(|| Line::new(entry.class));
         line.at_once = entry.at_once;
-        line.push(entry.urgency, entry.job);
+        line.push(entry.urgency, entry.priority, entry.job);
         self.waiting[line.class as usize] += 1;
         self.enter_round(hop);
     }
@@ -140,15 +147,12 @@ impl<J> Board<J> {
         for class in Class::ALL {
             while self.active() < places && self.active[class as usize] < self.share(class, places)
             {
-                let Some((name, ticket)) = self.rounds[class as usize].pop_front() else {
+                let Some((_, name)) = self.rounds[class as usize].pop_first() else {
                     break;
                 };
                 let Some(line) = self.lines.get_mut(&name) else {
                     continue;
                 };
-                if line.ticket != Some(ticket) {
-                    continue;
-                }
                 line.ticket = None;
                 let is_beyond = self.active.iter().sum::<usize>() >= in_all;
                 // Enters again when one of its jobs finishes.
@@ -208,16 +212,17 @@ impl<J> Board<J> {
         let Some(line) = self.lines.get_mut(name) else {
             return;
         };
+        if line.class != class
+            && let Some(ticket) = line.ticket.take()
+        {
+            self.rounds[line.class as usize].remove(&ticket);
+        }
         let old = std::mem::replace(&mut line.class, class);
         let (waiting, active) = (line.waiting(), line.active);
         self.waiting[old as usize] -= waiting;
         self.waiting[class as usize] += waiting;
         self.active[old as usize] = self.active[old as usize].saturating_sub(active);
         self.active[class as usize] += active;
-        if old != class {
-            // Its place in the round of the old class is void.
-            line.ticket = None;
-        }
         self.enter_round(name);
     }
 
@@ -238,9 +243,8 @@ impl<J> Board<J> {
         let Some(line) = self.lines.get_mut(name) else {
             return Vec::new();
         };
-        if line.ticket.take().is_some() {
-            // Else a name that often comes and goes would stand there ever more often.
-            self.rounds[line.class as usize].retain(|(other, _)| **other != *name);
+        if let Some(ticket) = line.ticket.take() {
+            self.rounds[line.class as usize].remove(&ticket);
         }
         let jobs = line.drain();
         self.waiting[line.class as usize] -= jobs.len();
@@ -252,7 +256,7 @@ impl<J> Board<J> {
 
     /// Takes out all that wait.
     pub(super) fn drain(&mut self) -> Vec<J> {
-        self.rounds.iter_mut().for_each(VecDeque::clear);
+        self.rounds.iter_mut().for_each(BTreeMap::clear);
         let mut jobs = Vec::new();
         self.lines.retain(|_, line| {
             line.ticket = None;
@@ -268,14 +272,23 @@ impl<J> Board<J> {
             return;
         };
         let name = name.clone();
-        if let Some(line) = self.lines.get_mut(&name)
-            && line.ticket.is_none()
-            && line.waiting() > 0
-        {
-            self.ticket += 1;
-            line.ticket = Some(self.ticket);
-            self.rounds[line.class as usize].push_back((name, self.ticket));
+        let Some(line) = self.lines.get_mut(&name) else {
+            return;
+        };
+        let Some(priority) = line.most_urgent() else {
+            return;
+        };
+        let round = &mut self.rounds[line.class as usize];
+        match line.ticket {
+            Some((held, _)) if held <= Reverse(priority) => return,
+            // Something more urgent has joined the line.
+            Some(ticket) => drop(round.remove(&ticket)),
+            None => {}
         }
+        self.ticket += 1;
+        let ticket = (Reverse(priority), self.ticket);
+        line.ticket = Some(ticket);
+        round.insert(ticket, name);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::gather::Gather;
 use crate::{
-    envelope::{BodyType, Identity, Protection, QueueId},
+    envelope::{BodyType, Identity, Protection, QueueId, Timing},
     policy::routes::Origin,
     smtp::{EnvelopeId, FutureRelease, Return, ReversePath},
     spool::{Claim, Content, DueRecipient, Postponed, Settlement},
@@ -28,6 +28,7 @@ pub(super) struct Message {
     pub(super) ret: Option<Return>,
     pub(super) envelope_id: Option<EnvelopeId>,
     pub(super) protection: Protection,
+    pub(super) timing: Timing,
     pub(super) received_at: SystemTime,
     /// From when its age counts.
     pub(super) released_at: SystemTime,
@@ -63,6 +64,7 @@ impl Job {
                 ret: claim.ret,
                 envelope_id: claim.envelope_id,
                 protection: claim.protection,
+                timing: claim.timing,
                 received_at: claim.received_at,
                 released_at: claim.released_at,
                 release_request: claim.release_request,
@@ -78,8 +80,9 @@ impl Job {
         self.recipients.iter().all(|it| it.attempts == 0)
     }
 
-    /// Gives all of it back untried, due at `until`.
-    pub(super) fn postponed(&self, until: SystemTime) -> Settlement {
+    /// Gives all of it back untried, due at `until`, or when its deadline comes.
+    pub(super) fn postponed(&self, until: SystemTime, now: SystemTime) -> Settlement {
+        let until = self.message.timing.soonest(until, now);
         let recipients = self.recipients.iter().map(|recipient| Postponed {
             id: self.message.id.clone(),
             recipient: recipient.number,

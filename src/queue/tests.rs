@@ -1,6 +1,7 @@
 //! The queue in simulated time, with custody and next hops played in memory.
 
 mod ends;
+mod haste;
 mod living;
 mod mail_hosts;
 mod memory;

@@ -10,13 +10,13 @@ use super::{Options, Surroundings, aftermath::Decided, custody::Custody, job::Me
 use crate::{
     deliver::RecipientResult,
     dkim::Dkim,
-    envelope::{Envelope, Link, Outcome, QueueId, TlsWish, Voice},
+    envelope::{Envelope, Link, Outcome, QueueId, Reporting, Timing, TlsWish, Voice},
     message::message_id,
     report::{
         Action, Diagnostic, Evidence, Incident, Kind, Notification, RETURN_MAX_OCTETS,
         RecipientReport, RemoteMta, ReturnChannel, Stamp, returns_body,
     },
-    smtp::{Domain, EnhancedCode, ReversePath},
+    smtp::{Domain, EnhancedCode, Notify, ReversePath},
     spool::{Content, CustodyError, DueRecipient, Report, Settlement, StoredBody},
 };
 
@@ -35,11 +35,17 @@ pub(super) fn recipient(
         unprotected,
     } = result;
     let (status, link) = (outcome.status(), link.as_deref());
+    let is_traced = matches!(outcome, Outcome::Relayed(_, Reporting::Traced));
     let expired = action == Action::Failed && matches!(outcome, Outcome::Deferred(_));
     RecipientReport {
         final_recipient: recipient.address.clone(),
         original_recipient: recipient.original.clone(),
-        notify: recipient.notify,
+        notify: match (is_traced, recipient.notify) {
+            // Told of whatever NOTIFY says, but for NEVER (RFC 2852 §4.1.4).
+            (true, None) => Some(Notify::SUCCESS),
+            (true, Some(notify)) => Some(notify.with_success()),
+            (false, notify) => notify,
+        },
         action,
         status: match unprotected.and_then(|why| why.required) {
             // What was missing says more than that its time is over.
@@ -60,6 +66,7 @@ pub(super) fn recipient(
             tls: link.and_then(|link| link.tls.clone()),
             mx: link.and_then(|link| link.mx),
             requiretls: link.and_then(|link| link.requiretls),
+            is_traced,
             required: unprotected.map(|why| match why.required {
                 Some(required) => required.to_string().into(),
                 None => "as the route has it".into(),
@@ -145,6 +152,7 @@ impl<C: Custody> Reporter<'_, C> {
             envelope_id: self.message.envelope_id.as_ref(),
             arrived: self.message.received_at,
             release_request: self.message.release_request,
+            deliver_by: self.message.timing.deadline.map(|deadline| deadline.at),
             sender: &self.message.sender,
             ret: self.message.ret,
             channel: ReturnChannel::presumed(&self.message.sender),
@@ -198,6 +206,11 @@ impl<C: Custody> Reporter<'_, C> {
                 ret: None,
                 envelope_id: None,
                 protection: Default::default(),
+                // Word of urgent mail is as urgent (RFC 6710 §4.6).
+                timing: Timing {
+                    priority: self.message.timing.priority,
+                    deadline: None,
+                },
             },
             header: header.into(),
             body,

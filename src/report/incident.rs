@@ -24,6 +24,8 @@ pub struct Incident<'a> {
     pub arrived: SystemTime,
     /// What its sender asked for of a later time (RFC 4865 §5.1.2).
     pub release_request: Option<FutureRelease>,
+    /// By when its sender wanted it to be delivered (RFC 2852 §5).
+    pub deliver_by: Option<SystemTime>,
     /// The message's reverse-path, to which the report goes.
     pub sender: &'a ReversePath,
     /// RET, where the client gave it; `Headers` for a message sent with REQUIRETLS (RFC 8689 §5).
@@ -111,6 +113,8 @@ pub struct Evidence {
     pub mx: Option<MxProof>,
     /// Whether REQUIRETLS was passed on, where the message asks for it.
     pub requiretls: Option<bool>,
+    /// It was handed on, and its sender asked to hear of that (RFC 2852 §4.1.4).
+    pub is_traced: bool,
     /// What protection was required, in a word, where it was not to be had.
     pub required: Option<Box<str>>,
 }

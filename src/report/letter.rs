@@ -95,14 +95,15 @@ fn about(out: &mut String, recipient: &RecipientReport) {
         Action::Relayed => {
             let hop = remote.map_or_else(|| "the next mail server".to_owned(), named);
             let secured = secured(recipient, remote);
-            paragraph(
-                out,
-                INDENT,
-                &format!(
-                    "The message was handed to {hop}{secured}. That server does not tell when it \
-                     delivers; should it fail, it may write to you."
-                ),
-            );
+            let behind = match recipient.evidence.is_traced {
+                true => "What becomes of it there, that server may tell you.",
+                false => {
+                    "That server does not tell when it delivers; should it fail, it may write to \
+                     you."
+                }
+            };
+            let text = format!("The message was handed to {hop}{secured}. {behind}");
+            paragraph(out, INDENT, &text);
         }
         Action::Expanded => paragraph(
             out,

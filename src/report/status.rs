@@ -44,6 +44,9 @@ fn per_message(out: &mut String, incident: &Incident<'_>) {
     let name = incident.reporting_mta.canonical();
     field::write(out, "Reporting-MTA", &format!("dns; {name}"));
     field::write(out, "Arrival-Date", &date(incident.arrived));
+    if let Some(deliver_by) = incident.deliver_by {
+        field::write(out, "Deliver-By-Date", &date(deliver_by));
+    }
     if let Some(request) = incident.release_request {
         field::write(out, "Future-Release-Request", &request.to_string());
     }

@@ -58,6 +58,7 @@ impl Facts {
             envelope_id: None,
             arrived: arrived(),
             release_request: None,
+            deliver_by: None,
             sender: &self.sender,
             ret: None,
             channel: ReturnChannel::EightBit,

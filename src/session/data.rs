@@ -95,6 +95,9 @@ impl Session {
             by,
             envelope: transaction.envelope,
             hold: transaction.hold,
+            deliver_by: transaction
+                .deliver_by
+                .map(|(by, asked)| by.after(self.clocks.touched.0.saturating_sub(asked.0))),
             has_long_lines: decoder.has_long_lines(),
         };
         self.ask(Asking::Message, question);

@@ -74,6 +74,8 @@ fn keywords(
             list.push("CHUNKING".into());
             list.push("DSN".into());
             list.push("REQUIRETLS".into());
+            list.push("DELIVERBY".into());
+            list.push("MT-PRIORITY".into());
             let longest = options.future_release;
             if let Some(last) = now.and_then(|now| now.checked_add(longest)) {
                 let (seconds, last) = (longest.as_secs(), date_time(last));

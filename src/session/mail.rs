@@ -1,9 +1,10 @@
 //! MAIL (RFC 5321 §4.1.1.2): opens a transaction.
 
 use crate::{
-    envelope::{BodyType, Envelope, Protection, TlsWish},
+    envelope::{BodyType, Deadline, Envelope, Protection, Timing, TlsWish},
     smtp::{
-        AddressError, BodyParameter, MailParameters, Mailbox, PathArgument, Reply, ReversePath,
+        AddressError, BodyParameter, DeliverBy, FutureRelease, MailParameters, Mailbox,
+        PathArgument, Reply, ReversePath,
     },
 };
 
@@ -54,6 +55,11 @@ impl Session {
                 Some(_) => {}
             }
         }
+        if let (Some(by), Some(hold)) = (parameters.by, parameters.hold)
+            && !self.is_released_before(by, hold)
+        {
+            return self.refuse(replies::held_too_long());
+        }
         let body = match parameters.body {
             Some(BodyParameter::EightBitMime) => BodyType::EightBitMime,
             Some(BodyParameter::SevenBit) | None => BodyType::SevenBit,
@@ -63,6 +69,7 @@ impl Session {
             by,
             sender: sender.clone(),
             size_octets,
+            priority: parameters.priority,
         };
         let mut transaction = Transaction::new(Envelope {
             sender,
@@ -79,18 +86,41 @@ impl Session {
                     false => TlsWish::Unsaid,
                 },
             },
+            // Its deadline is known where the message is accepted.
+            timing: Timing {
+                priority: parameters.priority,
+                deadline: None,
+            },
         });
         transaction.hold = parameters.hold;
+        transaction.deliver_by = parameters.by.map(|by| (by, self.clocks.touched));
         self.ask(Asking::Sender(Box::new(transaction)), question);
     }
 
-    pub(super) fn sender_decided(&mut self, transaction: Box<Transaction>, verdict: SenderVerdict) {
+    /// Whether mail that is put off can be delivered in time at all (RFC 4865 §5.2.2).
+    fn is_released_before(&self, by: DeliverBy, hold: FutureRelease) -> bool {
+        let Some(now) = self.calendar() else {
+            return false;
+        };
+        hold.at(now) < Deadline::of(by, now).at
+    }
+
+    pub(super) fn sender_decided(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        verdict: SenderVerdict,
+    ) {
         let sender = &transaction.envelope.sender;
         let reply = match verdict {
             SenderVerdict::Granted => {
                 let reply = replies::sender_ok(sender);
                 self.phase = Phase::Envelope(transaction);
                 reply
+            }
+            SenderVerdict::GrantedAt(priority) => {
+                transaction.envelope.timing.priority = Some(priority);
+                self.phase = Phase::Envelope(transaction);
+                replies::priority_changed(priority)
             }
             // Nobody has such an address; an account of a device may call itself what it wants.
             SenderVerdict::NotYours if !is_qualified(sender) => replies::sender_not_qualified(),

@@ -48,7 +48,10 @@ pub use verdict::{
 
 use crate::{
     envelope::{Envelope, Identity, Moment, Recipient, TlsFacts},
-    smtp::{COMMAND_MAX, ContentDecoder, FutureRelease, Line, LineReader, Reply, SASL_MAX, Verb},
+    smtp::{
+        COMMAND_MAX, ContentDecoder, DeliverBy, FutureRelease, Line, LineReader, Reply, SASL_MAX,
+        Verb,
+    },
 };
 
 /// One connection's state.
@@ -139,6 +142,8 @@ struct Transaction {
     hinted: bool,
     /// When it is to be handed on.
     hold: Option<FutureRelease>,
+    /// By when it is to be delivered, and when that was asked for.
+    deliver_by: Option<(DeliverBy, Moment)>,
 }
 
 impl Transaction {
@@ -151,6 +156,7 @@ impl Transaction {
             failed: false,
             hinted: false,
             hold: None,
+            deliver_by: None,
         }
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::{
     envelope::QueueId,
-    smtp::{ContentFault, Domain, FutureRelease, Mailbox, ParameterError, Reply, ReversePath},
+    smtp::{
+        ContentFault, Domain, FutureRelease, Mailbox, ParameterError, Priority, Reply, ReversePath,
+    },
 };
 
 use super::Options;
@@ -158,7 +160,19 @@ pub(super) fn mail_already_given() -> Reply {
 }
 
 pub(super) fn bad_parameter(command: &str, error: &ParameterError) -> Reply {
+    /// Has a code of its own (RFC 6710 §4.1).
+    const PRIORITY: &str = "MT-PRIORITY";
     match error {
+        ParameterError::BadValue(PRIORITY) => {
+            Reply::new(501, 5, 2, "MT-PRIORITY takes a number from -9 to 9")
+        }
+        ParameterError::Twice(PRIORITY) => {
+            Reply::new(501, 5, 2, "MAIL parameter MT-PRIORITY given twice")
+        }
+        ParameterError::BadValue("BY") => {
+            let text = "BY takes seconds and N, R, NT or RT; to return mail they must lie ahead";
+            Reply::new(501, 5, 4, text)
+        }
         ParameterError::Unknown(keyword) => Reply::new(
             555,
             5,
@@ -192,6 +206,17 @@ pub(super) fn bad_hold(longest: Duration) -> Reply {
     let seconds = longest.as_secs();
     let text = format!("Mail can be held for 1 to {seconds} seconds from now");
     Reply::new(501, 5, 4, text)
+}
+
+pub(super) fn held_too_long() -> Reply {
+    let text = "The message would be held beyond the time that BY gives";
+    Reply::new(501, 5, 4, text)
+}
+
+/// The number comes first (RFC 6710 §4.1).
+pub(super) fn priority_changed(priority: Priority) -> Reply {
+    let text = format!("{priority} is the priority now in force");
+    Reply::new(250, 3, 6, text)
 }
 
 pub(super) fn too_many_messages(options: &Options) -> Reply {

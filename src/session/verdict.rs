@@ -3,7 +3,7 @@
 use crate::{
     envelope::{Envelope, Identity, Protection, QueueId},
     sasl,
-    smtp::{Domain, FutureRelease, Mailbox, Reply, ReversePath},
+    smtp::{DeliverBy, Domain, FutureRelease, Mailbox, Priority, Reply, ReversePath},
 };
 
 /// What the driver is to do next, in order.
@@ -49,6 +49,8 @@ pub enum Question {
         sender: ReversePath,
         /// What SIZE= declared.
         size_octets: Option<u64>,
+        /// How urgent the message is said to be (RFC 6710).
+        priority: Option<Priority>,
     },
     /// Does a route take mail for this recipient?
     Recipient {
@@ -74,6 +76,8 @@ pub enum Question {
         has_long_lines: bool,
         /// When its sender wants it to be handed on (RFC 4865).
         hold: Option<FutureRelease>,
+        /// By when it is to be delivered, from now on (RFC 2852).
+        deliver_by: Option<DeliverBy>,
     },
 }
 
@@ -128,6 +132,8 @@ pub enum SignInVerdict {
 pub enum SenderVerdict {
     /// It may.
     Granted,
+    /// It may, though its mail is no more urgent than this (RFC 6710 §4.1).
+    GrantedAt(Priority),
     /// It does not belong to the account.
     NotYours,
     /// The spool has no room for the declared size.

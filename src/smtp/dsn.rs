@@ -98,6 +98,12 @@ impl Notify {
         delay: false,
     };
 
+    /// SUCCESS: of that alone.
+    pub const SUCCESS: Notify = Notify {
+        success: true,
+        ..Notify::NEVER
+    };
+
     /// Reads a value of NOTIFY, in any case: NEVER alone, or a list without empty places.
     pub fn parse(value: &str) -> Option<Self> {
         if value.eq_ignore_ascii_case("NEVER") {
@@ -122,6 +128,22 @@ impl Notify {
     pub fn without_success(self) -> Self {
         Notify {
             success: false,
+            ..self
+        }
+    }
+
+    /// The same with delays; NEVER stays.
+    pub fn with_delay(self) -> Self {
+        Notify {
+            delay: !self.is_never(),
+            ..self
+        }
+    }
+
+    /// The same with success; NEVER stays.
+    pub fn with_success(self) -> Self {
+        Notify {
+            success: !self.is_never(),
             ..self
         }
     }

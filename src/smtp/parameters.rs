@@ -1,8 +1,8 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.1.11).
 
 use super::{
-    EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, command::parse_size,
-    xtext,
+    DeliverBy, EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Priority, Return,
+    command::parse_size, xtext,
 };
 
 /// Why a parameter was refused. The keyword is in upper case and safe to echo.
@@ -56,6 +56,10 @@ pub struct MailParameters {
     pub requiretls: bool,
     /// HOLDFOR= or HOLDUNTIL= (RFC 4865 §4.1): one of them at most.
     pub hold: Option<FutureRelease>,
+    /// BY= (RFC 2852 §4).
+    pub by: Option<DeliverBy>,
+    /// MT-PRIORITY= (RFC 6710 §4.1).
+    pub priority: Option<Priority>,
 }
 
 impl MailParameters {
@@ -85,6 +89,12 @@ impl MailParameters {
                     &mut parameters.hold,
                     "HOLDUNTIL",
                     value.and_then(FutureRelease::hold_until),
+                )?,
+                "BY" => set(&mut parameters.by, "BY", value.and_then(DeliverBy::parse))?,
+                "MT-PRIORITY" => set(
+                    &mut parameters.priority,
+                    "MT-PRIORITY",
+                    value.and_then(Priority::parse),
                 )?,
                 "RET" => {
                     set(&mut parameters.ret, "RET", value.and_then(Return::parse))?;
@@ -231,7 +241,12 @@ mod tests {
             ("REQUIRETLS=1", BadValue("REQUIRETLS")),
             ("REQUIRETLS=", BadValue("REQUIRETLS")),
             ("REQUIRETLS RequireTLS", Twice("REQUIRETLS")),
-            ("MT-PRIORITY=1", Unknown("MT-PRIORITY".into())),
+            ("MT-PRIORITY", BadValue("MT-PRIORITY")),
+            ("MT-PRIORITY=10", BadValue("MT-PRIORITY")),
+            ("MT-PRIORITY=1 mt-priority=1", Twice("MT-PRIORITY")),
+            ("BY", BadValue("BY")),
+            ("BY=0;R", BadValue("BY")),
+            ("BY=5;R BY=5;R", Twice("BY")),
             ("é", Unknown("?".into())),
             ("SIZE", BadValue("SIZE")),
             ("SIZE=", BadValue("SIZE")),

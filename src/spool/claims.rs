@@ -4,8 +4,13 @@ use std::{io, time::SystemTime};
 
 use super::{Claim, Content, CustodyError, DueRecipient, LONGEST_RETRY, Spool, StoredBody};
 use crate::{
-    envelope::{AccountId, BodyType, Identity, Level, Protection, QueueId, TlsWish},
-    smtp::{EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
+    envelope::{
+        AccountId, BodyType, Deadline, Identity, Level, Protection, QueueId, Timing, TlsWish,
+    },
+    smtp::{
+        ByMode, EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Priority, Return,
+        ReversePath,
+    },
     store::{
         StoreError,
         queue::{ClaimedMessage, ContentRow},
@@ -13,8 +18,9 @@ use crate::{
 };
 
 impl Spool {
-    /// Claims due, unclaimed recipients (or ones claimed by a dead incarnation), oldest due first,
-    /// of at most `limit` messages; fewer than `limit` does not mean that there are no more.
+    /// Claims due, unclaimed recipients (or ones claimed by a dead incarnation), the most
+    /// urgent and of those the oldest due first, of at most `limit` messages; fewer than `limit` does
+    /// not mean that there are no more.
     ///
     /// A message whose rows make no sense is set aside and logged (S36).
     pub async fn claim(&self, now: SystemTime, limit: usize) -> Result<Vec<Claim>, CustodyError> {
@@ -141,6 +147,7 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
         },
         smtputf8: message.smtputf8,
         protection: protection(message)?,
+        timing: timing(message)?,
         received_at: message.received_at,
         released_at: message
             .release_at
@@ -167,6 +174,22 @@ fn protection(message: &ClaimedMessage) -> Result<Protection, &'static str> {
         Some(None) => return Err("what is asked of TLS is not readable"),
     };
     Ok(Protection { level, tls })
+}
+
+/// Nor is a deadline: mail might be returned that was to be tried on, or the other way.
+fn timing(message: &ClaimedMessage) -> Result<Timing, &'static str> {
+    let deadline = match &message.deadline {
+        None => None,
+        Some((at, mode, is_traced)) => Some(Deadline {
+            at: *at,
+            mode: ByMode::parse(mode).ok_or("what happens at its deadline is not readable")?,
+            is_traced: *is_traced,
+        }),
+    };
+    Ok(Timing {
+        priority: message.priority.and_then(Priority::new),
+        deadline,
+    })
 }
 
 fn log_aside(queue_id: &str, reason: &str, result: Result<(), StoreError>) {

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::SystemTime};
 
 use super::Body;
 use crate::{
-    envelope::{BodyType, Envelope, Identity, Protection, QueueId, Recipient},
+    envelope::{BodyType, Envelope, Identity, Protection, QueueId, Recipient, Timing},
     smtp::{EnvelopeId, FutureRelease, Mailbox, Notify, OriginalRecipient, Return, ReversePath},
     store::limits::Sent,
 };
@@ -119,6 +119,8 @@ pub struct Claim {
     pub envelope_id: Option<EnvelopeId>,
     /// What its hand-offs must be protected by.
     pub protection: Protection,
+    /// Before which others, and until when, it is to travel.
+    pub timing: Timing,
     /// When the message was accepted.
     pub received_at: SystemTime,
     /// From when its age counts.

@@ -10,9 +10,10 @@ use std::{path::Path, sync::LazyLock, time::UNIX_EPOCH};
 
 use super::*;
 use crate::{
-    envelope::{AccountId, BodyType, Envelope, Identity, Link, Outcome, Status},
+    envelope::{AccountId, BodyType, Deadline, Envelope, Identity, Link, Outcome, Status},
     smtp::{
-        EnhancedCode, EnvelopeId, FutureRelease, Mailbox, OriginalRecipient, Return, ReversePath,
+        DeliverBy, EnhancedCode, EnvelopeId, FutureRelease, Mailbox, OriginalRecipient, Priority,
+        Return, ReversePath,
     },
     store::queue::{Change, Filter, QueueEntry, Verb},
 };
@@ -145,6 +146,7 @@ fn message(number: u64, body: Body) -> NewMessage {
             ret: Some(Return::Headers),
             envelope_id: EnvelopeId::parse("Q+2B1"),
             protection: Default::default(),
+            timing: Default::default(),
         },
         header: b"Subject: x\r\n\r\n".to_vec(),
         body,
@@ -628,4 +630,50 @@ fn content_comes_back_as_it_went_in() {
             },
         )
         .unwrap();
+}
+
+/// R6710-5.1a: what is more urgent is handed out first, however long other mail has waited.
+#[tokio::test]
+async fn the_most_urgent_mail_is_claimed_first() {
+    let house = House::new().await;
+    house.spool.hold(true);
+    for (number, priority, age) in [(1, -9, 60), (2, 0, 50), (3, 9, 0), (4, 4, 10), (5, 0, 30)] {
+        let mut urgent = house.message(number, b"x").await;
+        urgent.envelope.timing.priority = Priority::new(priority);
+        urgent.received_at = now() - Duration::from_secs(age);
+        house.spool.commit(urgent).await.unwrap();
+    }
+    house.spool.hold(false);
+    let mut order = Vec::new();
+    loop {
+        let claims = house.spool.claim(now(), 1).await.unwrap();
+        let Some(claim) = claims.into_iter().next() else {
+            break;
+        };
+        let priority = claim.timing.priority.map(Priority::number);
+        order.push((claim.id, priority));
+    }
+    let expected = [(3, 9), (4, 4), (2, 0), (5, 0), (1, -9)];
+    assert_eq!(order, expected.map(|(number, it)| (id(number), Some(it))));
+    // Mail of any priority wakes the queue.
+    let mut slow = house.message(6, b"x").await;
+    slow.envelope.timing.priority = Priority::new(-3);
+    house.spool.hold(true);
+    house.spool.commit(slow).await.unwrap();
+    house.spool.hold(false);
+    assert_eq!(house.spool.next_due().await.unwrap(), Some(now()));
+}
+
+/// What cannot be read of a deadline is not guessed at.
+#[tokio::test]
+async fn a_deadline_survives_a_restart() {
+    let house = House::new().await;
+    let mut due = house.message(1, b"x").await;
+    let by = DeliverBy::parse("100;RT").unwrap();
+    due.envelope.timing.deadline = Some(Deadline::of(by, now()));
+    let expected = due.envelope.timing;
+    house.spool.commit(due).await.unwrap();
+    let house = house.killed().await;
+    let claims = house.spool.claim(now(), 9).await.unwrap();
+    assert_eq!(claims[0].timing, expected);
 }

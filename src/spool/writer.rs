@@ -434,6 +434,7 @@ fn claim(claimed: Claimed, envelope: Envelope) -> Claim {
         ret: envelope.ret,
         envelope_id: envelope.envelope_id,
         protection: envelope.protection,
+        timing: envelope.timing,
         received_at: claimed.received_at,
         released_at: claimed.received_at,
         release_request: None,

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 16] = [
+const MIGRATIONS: [(i64, &str, &str); 17] = [
     (
         1,
         "accounts",
@@ -90,6 +90,11 @@ const MIGRATIONS: [(i64, &str, &str); 16] = [
         16,
         "force from",
         include_str!("../../migrations/sqlite/0016_force_from.sql"),
+    ),
+    (
+        17,
+        "priority_and_deadline",
+        include_str!("../../migrations/sqlite/0017_priority_and_deadline.sql"),
     ),
 ];
 

@@ -29,13 +29,12 @@ pub mod certificates;
 pub mod credentials;
 pub mod dkim;
 mod error;
-mod forced_from;
+pub mod habits;
 pub mod limits;
 mod migrations;
 pub mod queue;
 pub mod sts;
 pub mod tls_reports;
-mod undo;
 
 pub use error::StoreError;
 

@@ -241,6 +241,7 @@ impl TlsReports {
                 smtputf8: false,
                 ret: None,
                 envelope_id: None,
+                timing: Default::default(),
                 protection: Protection {
                     tls: TlsWish::Optional,
                     ..Protection::default()

@@ -67,6 +67,7 @@ fn report(case: &Case, kind: Kind) -> Vec<u8> {
     let envelope_id = EnvelopeId::parse("Q3+20mail");
     let incident = Incident {
         release_request: None,
+        deliver_by: None,
         reporting_mta: &Domain::parse("mail.example.org").unwrap(),
         queue_id: &QueueId::new(ulid::Ulid(7)),
         envelope_id: envelope_id.as_ref(),

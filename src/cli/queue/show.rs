@@ -46,6 +46,17 @@ fn text(message: &QueueMessage) -> String {
     lines.add("message-id", message.message_id.as_deref());
     lines.add("body", Some(&message.body_type.to_uppercase()));
     lines.add("smtputf8", message.smtputf8.then_some("asked for"));
+    let priority = message.priority.map(|it| it.to_string());
+    lines.add("priority", priority.as_deref());
+    let deadline = message.deadline.as_ref().map(|(at, mode)| {
+        let then = if mode == "R" {
+            "else returned"
+        } else {
+            "else told of"
+        };
+        format!("{}, {then}", timestamp(*at))
+    });
+    lines.add("deliver by", deadline.as_deref());
     lines.add("ret", message.ret.as_deref());
     lines.add("envid", message.envelope_id.as_deref());
     for to in &entry.recipients {
@@ -110,6 +121,9 @@ fn object(message: &QueueMessage) -> Value {
         "message_id": message.message_id,
         "body": message.body_type,
         "smtputf8": message.smtputf8,
+        "priority": message.priority,
+        "deliver_by": message.deadline.as_ref().map(|(at, _)| timestamp(*at)),
+        "by_mode": message.deadline.as_ref().map(|(_, mode)| mode),
         "ret": message.ret,
         "envelope_id": message.envelope_id,
         "recipients": message.entry.recipients.iter().map(recipient).collect::<Vec<_>>(),
@@ -172,6 +186,8 @@ mod tests {
             smtputf8: false,
             ret: Some("HDRS".into()),
             envelope_id: None,
+            priority: None,
+            deadline: None,
             message_id: None,
             report_of: None,
             header: Some(b"Subject: \x1b[2J\r\n\tx\xff\r\n\r\n".to_vec()),

@@ -1,6 +1,6 @@
 //! One message on one connection after another, until every recipient is decided.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use super::{
     Hops,
@@ -8,13 +8,13 @@ use super::{
     way::Way,
 };
 use crate::{
-    client::{Fate, Protocol},
+    client::{Extensions, Fate, Protocol},
     deliver::{
         Attempt, RecipientResult,
         smtp::{Connection, Reach, Sent, Standing},
     },
     envelope::{BodyType, Link, Outcome, Reporting, Status, TlsWish, Voice},
-    smtp::{EnhancedCode, Notify},
+    smtp::{ByMode, EnhancedCode, Notify},
     spool::{Content, DueRecipient},
 };
 
@@ -90,6 +90,12 @@ impl<'a> Carry<'a> {
             let status = Status::new(EnhancedCode::new(4, 7, detail), text);
             return Carried::CannotPassOn(link, status);
         }
+        if self.protocol == Protocol::Smtp
+            && let Some(outcome) = self.out_of_time(connection.extensions())
+        {
+            self.decide_all(&self.left(), &outcome, &link);
+            return Carried::Through;
+        }
         loop {
             let left = self.left();
             if left.is_empty() {
@@ -130,6 +136,42 @@ impl<'a> Carry<'a> {
                 return Carried::Broke(status);
             }
         }
+    }
+
+    /// Why a hop that offers this may not have mail that is to be returned at its deadline, if so
+    /// (RFC 2852 §4.1.4.1). No other host is asked: they should all be alike (§7).
+    fn out_of_time(&self, extensions: &Extensions) -> Option<Outcome> {
+        let deadline = self.attempt.timing.deadline?;
+        if deadline.mode != ByMode::Return {
+            return None;
+        }
+        let left = deadline.left(SystemTime::now()).seconds;
+        if left < 1 {
+            let text = "the time in which it was to be delivered is over";
+            let status = Status::new(EnhancedCode::new(4, 4, 7), text);
+            return Some(Outcome::Deferred(status));
+        }
+        let text = match extensions.deliver_by {
+            None => "the message is to be delivered by a given time or returned, and the next hop \
+                     does not offer DELIVERBY"
+                .to_owned(),
+            Some(Some(least)) if i64::from(least) > left => format!(
+                "the message is to be delivered within {left} seconds or returned, and the next \
+                 hop promises nothing below {least}"
+            ),
+            Some(_) => return None,
+        };
+        let status = Status::new(EnhancedCode::new(5, 3, 3), text);
+        Some(Outcome::Failed(status))
+    }
+
+    /// Whether the sender is told that this hop has it.
+    fn is_traced(&self, extensions: &Extensions) -> bool {
+        let Some(deadline) = self.attempt.timing.deadline else {
+            return false;
+        };
+        let in_time = !deadline.is_over(SystemTime::now());
+        deadline.is_traced || (extensions.deliver_by.is_none() && in_time)
     }
 
     fn left(&self) -> Vec<usize> {
@@ -205,6 +247,9 @@ impl<'a> Carry<'a> {
                 Fate::Again(_) => continue,
                 Fate::Accepted(status) => match self.protocol {
                     Protocol::Lmtp => Outcome::Delivered(status),
+                    Protocol::Smtp if self.is_traced(connection.extensions()) => {
+                        Outcome::Relayed(status, Reporting::Traced)
+                    }
                     Protocol::Smtp if connection.extensions().dsn => {
                         Outcome::Relayed(status, Reporting::Promised)
                     }

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use tokio::task::spawn_blocking;
@@ -17,6 +18,7 @@ use crate::{
     dkim::{Dkim, SignError, unsigned},
     envelope::{BodyType, TlsWish},
     message::{CannotConvert, Goal, Recoder, Survey},
+    smtp::ByMode,
     spool::{Content, DueRecipient, StoredBody},
 };
 
@@ -34,11 +36,18 @@ pub(super) fn message(
     extensions: &Extensions,
 ) -> Message {
     let value = |text: String| ParameterValue::parse(&text);
+    let now = SystemTime::now();
+    let deadline = attempt.timing.deadline;
+    // Who is not told of the deadline tells at least of delays (RFC 2852 §4.1.4.2).
+    let wants_delays = extensions.deliver_by.is_none()
+        && deadline.is_some_and(|it| it.mode == ByMode::Notify && !it.is_over(now));
     let recipients = recipients.iter().map(|recipient| Recipient {
         mailbox: recipient.address.clone(),
-        notify: recipient
-            .notify
-            .and_then(|notify| value(notify.to_string())),
+        notify: match (recipient.notify, wants_delays) {
+            (None, true) => value("FAILURE,DELAY".to_owned()),
+            (Some(notify), true) => value(notify.with_delay().to_string()),
+            (notify, false) => notify.and_then(|notify| value(notify.to_string())),
+        },
         orcpt: recipient.original.as_ref().and_then(|original| {
             // RFC 6533 §3: the 7-bit form where SMTPUTF8 is not offered.
             match extensions.smtputf8 {
@@ -59,6 +68,8 @@ pub(super) fn message(
             .as_ref()
             .and_then(|id| value(id.as_str().to_owned())),
         requiretls: attempt.protection.tls == TlsWish::Required,
+        by: deadline.map(|it| it.left(now)),
+        priority: attempt.timing.priority,
     }
 }
 

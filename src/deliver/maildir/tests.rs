@@ -75,6 +75,7 @@ fn attempt(body: StoredBody, addresses: &[&str]) -> Attempt {
     let mut number = 0;
     Attempt {
         protection: Default::default(),
+        timing: Default::default(),
         id: QueueId::new(ulid::Ulid(1)),
         account: None,
         body: BodyType::SevenBit,

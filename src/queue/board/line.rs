@@ -1,11 +1,13 @@
 //! The jobs of one next hop.
 
 use std::{
+    cmp::Ordering,
     collections::VecDeque,
     time::{Duration, SystemTime},
 };
 
-use super::{Class, Urgency};
+use super::{Class, Ticket, Urgency};
+use crate::smtp::Priority;
 
 /// A job that found its next hop crowded comes again no sooner than this, while the hop does not
 /// move.
@@ -22,13 +24,13 @@ const SPACING_LEAST: Duration = Duration::from_millis(1);
 const SPACING_MOST: Duration = Duration::from_secs(10);
 
 pub(super) struct Line<J> {
-    fresh: VecDeque<J>,
-    again: VecDeque<J>,
+    fresh: Waiting<J>,
+    again: Waiting<J>,
     turn: u32,
     pub(super) active: usize,
     pub(super) at_once: usize,
     /// Its place in the round of its class, while it stands there.
-    pub(super) ticket: Option<u64>,
+    pub(super) ticket: Option<Ticket>,
     pub(super) class: Class,
     /// The last time that was given to a job which found the line crowded.
     slot: Option<SystemTime>,
@@ -38,11 +40,30 @@ pub(super) struct Line<J> {
     moved_at: Option<SystemTime>,
 }
 
+/// Jobs in the order in which they go.
+struct Waiting<J>(VecDeque<(Priority, J)>);
+
+impl<J> Waiting<J> {
+    fn new() -> Self {
+        Waiting(VecDeque::new())
+    }
+
+    /// Behind all that are as urgent.
+    fn push(&mut self, priority: Priority, job: J) {
+        let at = self.0.partition_point(|(other, _)| *other >= priority);
+        self.0.insert(at, (priority, job));
+    }
+
+    fn most_urgent(&self) -> Option<Priority> {
+        self.0.front().map(|(priority, _)| *priority)
+    }
+}
+
 impl<J> Line<J> {
     pub(super) fn new(class: Class) -> Self {
         Line {
-            fresh: VecDeque::new(),
-            again: VecDeque::new(),
+            fresh: Waiting::new(),
+            again: Waiting::new(),
             turn: 0,
             active: 0,
             at_once: 1,
@@ -55,7 +76,7 @@ impl<J> Line<J> {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.fresh.len() + self.again.len()
+        self.fresh.0.len() + self.again.0.len()
     }
 
     /// Whether no further job may begin. Who did not answer lately is tried with one.
@@ -71,25 +92,33 @@ impl<J> Line<J> {
         self.active == 0 && self.waiting() == 0
     }
 
-    pub(super) fn push(&mut self, urgency: Urgency, job: J) {
+    pub(super) fn push(&mut self, urgency: Urgency, priority: Priority, job: J) {
         match urgency {
-            Urgency::Fresh => self.fresh.push_back(job),
-            Urgency::Again => self.again.push_back(job),
+            Urgency::Fresh => self.fresh.push(priority, job),
+            Urgency::Again => self.again.push(priority, job),
         }
     }
 
-    /// Begins the next one: fresh ones first, though not for ever.
+    /// How urgent the next job is, where there is one.
+    pub(super) fn most_urgent(&self) -> Option<Priority> {
+        self.fresh.most_urgent().max(self.again.most_urgent())
+    }
+
+    /// Begins the next one: the most urgent, and of those fresh ones first, though not for ever.
     pub(super) fn take(&mut self, now: SystemTime) -> Option<J> {
         if self.active == 0 {
             self.moved_at = Some(now);
         }
         self.turn = self.turn.wrapping_add(1);
-        let (first, second) = if self.turn.is_multiple_of(TURNS) {
-            (&mut self.again, &mut self.fresh)
-        } else {
-            (&mut self.fresh, &mut self.again)
+        let again = match self.again.most_urgent().cmp(&self.fresh.most_urgent()) {
+            Ordering::Less => false,
+            Ordering::Equal => self.turn.is_multiple_of(TURNS),
+            Ordering::Greater => true,
         };
-        let job = first.pop_front().or_else(|| second.pop_front())?;
+        let (_, job) = match again {
+            true => self.again.0.pop_front()?,
+            false => self.fresh.0.pop_front()?,
+        };
         self.active += 1;
         Some(job)
     }
@@ -123,7 +152,8 @@ impl<J> Line<J> {
     }
 
     pub(super) fn drain(&mut self) -> Vec<J> {
-        self.fresh.drain(..).chain(self.again.drain(..)).collect()
+        let jobs = self.fresh.0.drain(..).chain(self.again.0.drain(..));
+        jobs.map(|(_, job)| job).collect()
     }
 
     /// When a job that is one too many will find a place: behind those told before it, as fast as
@@ -136,6 +166,7 @@ impl<J> Line<J> {
         self.slot = Some(slot);
         slot
     }
+
     /// When about half of what waits here will have begun: what comes then finds room, and the
     /// line has not run dry before.
     fn half_through(&self, now: SystemTime) -> Duration {

@@ -12,6 +12,7 @@ fn entry(job: u32, class: Class) -> Entry<u32> {
     Entry {
         job,
         urgency: Urgency::Again,
+        priority: Priority::default(),
         class,
         at_once: 2,
     }
@@ -273,5 +274,35 @@ fn names_of_drained_hops_do_not_pile_up() {
         board.push(&"dead".into(), entry(job, Class::Suspect));
         assert_eq!(board.drain_one("dead").len(), 1);
     }
-    assert!(board.rounds.iter().all(VecDeque::is_empty));
+    assert!(board.rounds.iter().all(BTreeMap::is_empty));
+}
+
+/// R6710-5.1a.
+#[test]
+fn what_is_more_urgent_goes_first() {
+    let mut board = Board::new();
+    let urgent = |job, priority, urgency| Entry {
+        priority: Priority::new(priority).unwrap(),
+        urgency,
+        ..entry(job, Class::Proven)
+    };
+    for (hop, job, priority, urgency) in [
+        ("a", 1, 0, Urgency::Fresh),
+        ("a", 2, -4, Urgency::Fresh),
+        ("a", 3, 0, Urgency::Fresh),
+        ("b", 4, -4, Urgency::Fresh),
+        ("b", 5, 2, Urgency::Again),
+        ("a", 6, 6, Urgency::Again),
+        ("b", 7, 2, Urgency::Fresh),
+        ("c", 8, 4, Urgency::Fresh),
+    ] {
+        board.push(&hop.into(), urgent(job, priority, urgency));
+    }
+    let mut order = Vec::new();
+    while let Some((hop, job)) = board.take(1, at(0)) {
+        order.push(job);
+        board.finished(&hop, at(0));
+    }
+    assert_eq!(order, [6, 8, 7, 5, 1, 3, 4, 2]);
+    assert_eq!((board.waiting(), board.active()), (0, 0));
 }

@@ -62,6 +62,15 @@ impl<C: Custody> Attempting<C> {
     async fn run<D: Carrier>(mut self, route: &Arc<Route>, carrier: &Arc<D>) -> Standing {
         loop {
             let started_at = (self.surroundings.now)();
+            let returned_at = self.job.message.timing.returned_at();
+            if returned_at.is_some_and(|at| at <= started_at) {
+                let text = "the time in which it was to be delivered is over";
+                let outcome = attempt::deferred(4, 7, text);
+                let results = vec![outcome; self.job.recipients.len()];
+                let attempted = Attempted::unasked(results);
+                self.end(attempted, None, started_at, None, Ends::Old).await;
+                return Standing::Unknown;
+            }
             let (custody, carrier) = (self.custody.clone(), carrier.clone());
             let made = attempt::make(&self.job, route.clone(), custody, carrier).await;
             let Made { attempted, content } = made;

@@ -20,6 +20,7 @@ use crate::{
         recorder,
         reputation::Class,
     },
+    smtp::Priority,
     spool::{DueRecipient, Settlement},
 };
 
@@ -118,10 +119,12 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
             None => Class::Proven,
             Some(_) => self.reputations.class(&hop),
         };
-        if self
-            .board
-            .is_crowded(&hop, class, self.options.waiting, now)
-        {
+        // What is urgent goes ahead of those who wait, and so has a room of its own.
+        let room = match job.message.timing.urgency() > Priority::default() {
+            true => self.options.waiting * 2,
+            false => self.options.waiting,
+        };
+        if self.board.is_crowded(&hop, class, room, now) {
             let until = self.board.later(&hop, now);
             return self.give_back(job, until, done);
         }
@@ -131,6 +134,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 true => Urgency::Fresh,
                 false => Urgency::Again,
             },
+            priority: job.message.timing.urgency(),
             class,
             at_once: connections.map_or(per_hop, |most| most.min(per_hop)),
             job: Routed { job, route },
@@ -216,7 +220,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
 
     /// Gives a job back to the spool untried.
     fn give_back(&mut self, job: Job, until: SystemTime, done: &mpsc::Sender<Settlement>) {
-        let (settlement, done_too) = (job.postponed(until), done.clone());
+        let now = (self.surroundings.now)();
+        let (settlement, done_too) = (job.postponed(until, now), done.clone());
         self.attempts.spawn(async move {
             // The recorder outlives every attempt but one cut off by a stop.
             let _ = done_too.send(settlement).await;
@@ -280,7 +285,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         let mut given_back = Vec::new();
         let sought = self.seeking.drain();
         for Routed { job, .. } in self.board.drain().into_iter().chain(sought) {
-            given_back.push(job.postponed(now));
+            given_back.push(job.postponed(now, now));
             self.close(&job.message, done);
         }
         let (custody, tell, done) = (self.custody.clone(), self.tell.clone(), done.clone());

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    envelope::{BodyType, Outcome, QueueId},
+    envelope::{BodyType, Outcome, QueueId, Timing},
     queue::custody::Custody,
     smtp::{Mailbox, Notify, ReversePath},
     spool::{
@@ -28,6 +28,7 @@ pub(super) struct Memory {
     pub(super) events: Mutex<Vec<Event>>,
     /// Of every message; null where there is none.
     pub(super) sender: Mutex<Option<Mailbox>>,
+    pub(super) timing: Mutex<Timing>,
     pub(super) released: Mutex<Vec<QueueId>>,
     pub(super) looks: AtomicUsize,
     /// So many calls of each kind fail.
@@ -73,6 +74,7 @@ fn claim(id: &QueueId, received_at: SystemTime) -> Claim {
         ret: None,
         envelope_id: None,
         protection: Default::default(),
+        timing: Default::default(),
         received_at,
         released_at: received_at,
         release_request: None,
@@ -162,6 +164,7 @@ impl Memory {
                 claims.push(Claim {
                     recipients: Vec::new(),
                     sender: self.sender(),
+                    timing: *locked(&self.timing),
                     ..claim(id, row.received_at)
                 });
             }
@@ -182,6 +185,7 @@ impl Memory {
             recipients,
             content,
             sender: self.sender(),
+            timing: *locked(&self.timing),
             ..claim(id, received_at)
         }
     }

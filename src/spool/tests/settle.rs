@@ -33,6 +33,7 @@ fn report(number: u64, of: u64) -> Report {
             ret: None,
             envelope_id: None,
             protection: Default::default(),
+            timing: Default::default(),
         },
         header: "Subject: report\r\n\r\n".into(),
         body: "told\r\n".into(),

@@ -222,6 +222,7 @@ impl Batch {
             }
             BodyRow::File { name, octets } => (0, octets, Some(name)),
         };
+        let deadline = envelope.timing.deadline;
         self.messages
             .row()
             .number(row.number)
@@ -252,6 +253,10 @@ impl Batch {
             })
             .optional(row.release_at.map(milliseconds))
             .optional_text(row.release_request.map(|it| it.to_string()).as_deref())
+            .optional(envelope.timing.priority.map(|it| it.number().into()))
+            .optional(deadline.map(|it| milliseconds(it.at)))
+            .optional_text(deadline.map(|it| it.mode.to_string()).as_deref())
+            .optional(deadline.map(|it| it.is_traced.into()))
             .end();
         let due_at = row.due_at.max(row.release_at);
         let status = match (row.is_held, row.release_at) {
@@ -270,6 +275,7 @@ impl Batch {
                 .optional_text(recipient.notify.map(|notify| notify.to_string()).as_deref())
                 .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
                 .text(status)
+                .number(envelope.timing.urgency().number())
                 .end();
         }
         if let Some(sent) = row.sent {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use sqlx::{Row, sqlite::SqliteRow};
+
 use super::{Incarnation, LEASE, milliseconds, span, time};
 use crate::{
     envelope::QueueId,
@@ -39,6 +41,10 @@ pub struct ClaimedMessage {
     pub release_at: Option<SystemTime>,
     /// What its sender asked for: a [`crate::smtp::FutureRelease`].
     pub release_request: Option<String>,
+    /// MT-PRIORITY.
+    pub priority: Option<i64>,
+    /// The deliver-by-time, its mode, and whether relays are told of.
+    pub deadline: Option<(SystemTime, String, bool)>,
     /// In the order of the envelope.
     pub recipients: Vec<ClaimedRecipient>,
 }
@@ -76,7 +82,8 @@ pub struct ContentRow {
 }
 
 impl Store {
-    /// Claims what is due at `now` for `incarnation`: at most `limit` messages, oldest due first.
+    /// Claims what is due at `now` for `incarnation`: at most `limit` messages, the most urgent ones
+    /// first, and of those the oldest due.
     ///
     /// What is due further off than `longest` from now was written under another clock and counts
     /// as due.
@@ -199,22 +206,27 @@ impl Store {
 }
 
 // Octets where damage may have made them no text.
-type MessageColumns = (
-    Vec<u8>,
-    Vec<u8>,
-    String,
-    bool,
-    i64,
-    Option<i64>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-    Option<String>,
-);
+#[derive(Default)]
+struct MessageColumns {
+    id: Vec<u8>,
+    sender: Vec<u8>,
+    body_type: String,
+    smtputf8: bool,
+    received_at: i64,
+    account: Option<i64>,
+    account_name: Option<String>,
+    report_of: Option<String>,
+    ret: Option<String>,
+    envelope_id: Option<String>,
+    level: Option<String>,
+    tls_wish: Option<String>,
+    release_at: Option<i64>,
+    release_request: Option<String>,
+    priority: Option<i64>,
+    deliver_by: Option<i64>,
+    by_mode: Option<String>,
+    by_trace: Option<bool>,
+}
 type RecipientColumns = (
     i64,
     u32,
@@ -225,6 +237,31 @@ type RecipientColumns = (
     Option<i64>,
     Option<i64>,
 );
+impl MessageColumns {
+    fn read(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(MessageColumns {
+            id: row.try_get(0)?,
+            sender: row.try_get(1)?,
+            body_type: row.try_get(2)?,
+            smtputf8: row.try_get(3)?,
+            received_at: row.try_get(4)?,
+            account: row.try_get(5)?,
+            account_name: row.try_get(6)?,
+            report_of: row.try_get(7)?,
+            ret: row.try_get(8)?,
+            envelope_id: row.try_get(9)?,
+            level: row.try_get(10)?,
+            tls_wish: row.try_get(11)?,
+            release_at: row.try_get(12)?,
+            release_request: row.try_get(13)?,
+            priority: row.try_get(14)?,
+            deliver_by: row.try_get(15)?,
+            by_mode: row.try_get(16)?,
+            by_trace: row.try_get(17)?,
+        })
+    }
+}
+
 pub(super) type ContentColumns = (Vec<u8>, Option<Vec<u8>>, Option<String>, i64);
 
 impl From<ContentColumns> for ContentRow {
@@ -238,63 +275,50 @@ impl From<ContentColumns> for ContentRow {
     }
 }
 
-/// Stands for a row that cannot be read.
-const DAMAGED: MessageColumns = (
-    Vec::new(),
-    Vec::new(),
-    String::new(),
-    false,
-    0,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-);
-
 /// The message's own row; one without an id where it cannot be read.
 async fn message_row(
     connection: &mut sqlx::SqliteConnection,
     number: i64,
 ) -> Result<ClaimedMessage, StoreError> {
-    let row: Result<MessageColumns, _> = sqlx::query_as(
+    let row = sqlx::query(
         r#"
         SELECT id, sender, body_type, smtputf8, received_at,
                account, account_name, report_of, ret, envelope_id, level, tls_wish,
-               release_at, release_request
+               release_at, release_request, priority, deliver_by, by_mode, by_trace
           FROM messages
          WHERE number = $1
         "#,
     )
     .bind(number)
     .fetch_one(connection)
-    .await;
+    .await
+    .and_then(|row| MessageColumns::read(&row));
     let row = match row.map_err(StoreError::from) {
         Ok(row) => row,
-        Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => DAMAGED,
+        Err(StoreError::NotFound | StoreError::Corrupt(_) | StoreError::Database(_)) => {
+            MessageColumns::default()
+        }
         Err(error) => return Err(error),
     };
-    let (id, sender, body_type, smtputf8, received_at, account, name, report_of, ..) = row;
-    let (.., ret, envelope_id, level, tls_wish, release_at, release_request) = row;
+    let name = row.account_name.unwrap_or_default();
+    let deadline = row.deliver_by.zip(row.by_mode);
     Ok(ClaimedMessage {
         number,
-        id: lossy(id),
-        account: account.map(|id| (id, name.unwrap_or_default())),
-        report_of,
-        sender: lossy(sender),
-        ret,
-        envelope_id,
-        body_type,
-        smtputf8,
-        level,
-        tls_wish,
-        received_at: time(received_at),
-        release_at: release_at.map(time),
-        release_request,
+        id: lossy(row.id),
+        account: row.account.map(|id| (id, name)),
+        report_of: row.report_of,
+        sender: lossy(row.sender),
+        ret: row.ret,
+        envelope_id: row.envelope_id,
+        body_type: row.body_type,
+        smtputf8: row.smtputf8,
+        level: row.level,
+        tls_wish: row.tls_wish,
+        received_at: time(row.received_at),
+        release_at: row.release_at.map(time),
+        release_request: row.release_request,
+        priority: row.priority,
+        deadline: deadline.map(|(at, mode)| (time(at), mode, row.by_trace.unwrap_or(false))),
         recipients: Vec::new(),
     })
 }
@@ -311,11 +335,70 @@ const COME_DUE: &str = r#"
        AND next_attempt_at <= ?1
 "#;
 
+/// What a dead incarnation had claimed, by which side of ours its number lies on.
+macro_rules! lost {
+    ($priority:literal, $side:literal) => {
+        concat!(
+            r#"
+                     UNION ALL
+                    SELECT message, priority, next_attempt_at
+                      FROM (SELECT message, priority, next_attempt_at
+                              FROM recipients
+                             WHERE status = 'due'
+                               AND "#,
+            $priority,
+            r#"
+                               AND claimed_by "#,
+            $side,
+            r#" ?1
+                               AND claimed_by NOT IN
+                                   (SELECT incarnation
+                                      FROM nodes
+                                     WHERE abs(seen_at - ?2) < ?5)
+                             LIMIT ?4)"#
+        )
+    };
+}
+
+/// Whether there is any such.
+macro_rules! any_lost {
+    ($or:literal, $priority:literal, $side:literal) => {
+        concat!(
+            $or,
+            r#"
+           EXISTS (SELECT 1
+                     FROM recipients
+                    WHERE status = 'due'
+                      AND "#,
+            $priority,
+            " AND claimed_by ",
+            $side,
+            r#" ?1
+                      AND claimed_by NOT IN
+                          (SELECT incarnation FROM nodes WHERE abs(seen_at - ?2) < ?3))"#
+        )
+    };
+}
+
+/// Repeats a piece of SQL for each priority but 0, with the number in its middle.
+macro_rules! each_priority {
+    ($before:literal, $after:literal) => {
+        each_priority!($before, $after,
+            "9" "8" "7" "6" "5" "4" "3" "2" "1"
+            "-1" "-2" "-3" "-4" "-5" "-6" "-7" "-8" "-9")
+    };
+    ($before:literal, $after:literal, $($level:literal)+) => {
+        concat!($($before, $level, $after),+)
+    };
+}
+
 /// `?1` incarnation, `?2` now, `?3` further off than any retry, `?4` limit, `?5` lease.
 ///
-/// Each branch walks a range of `recipients_due`; the owners are few. A claim lives while its
-/// incarnation was seen within the lease of now, on either side: clocks differ.
-pub(super) const CLAIM: &str = r#"
+/// Each branch walks a range of `recipients_due` or, for what has a priority, of
+/// `recipients_due_by_priority`; the owners are few. A claim lives while its incarnation was seen
+/// within the lease of now, on either side: clocks differ.
+pub(super) const CLAIM: &str = concat!(
+    r#"
     UPDATE recipients
        SET claimed_by = ?1
      WHERE status = 'due'
@@ -326,75 +409,103 @@ pub(super) const CLAIM: &str = r#"
        AND (next_attempt_at <= ?2 OR next_attempt_at > ?3 OR claimed_by IS NOT NULL)
        AND message IN
            (SELECT message
-              FROM (SELECT message, next_attempt_at
-                      FROM (SELECT message, next_attempt_at
+              FROM (SELECT message, priority, next_attempt_at
+                      FROM (SELECT message, priority, next_attempt_at
                               FROM recipients
                              WHERE status = 'due'
+                               AND priority = 0
                                AND claimed_by IS NULL
                                AND next_attempt_at <= ?2
                              ORDER BY next_attempt_at
                              LIMIT ?4)
                      UNION ALL
-                    SELECT message, next_attempt_at
-                      FROM (SELECT message, next_attempt_at
+                    SELECT message, priority, next_attempt_at
+                      FROM (SELECT message, priority, next_attempt_at
                               FROM recipients
                              WHERE status = 'due'
+                               AND priority = 0
                                AND claimed_by IS NULL
                                AND next_attempt_at > ?3         -- the clock was stepped
-                             LIMIT ?4)
+                             LIMIT ?4)"#,
+    each_priority!(
+        r#"
                      UNION ALL
-                    SELECT message, next_attempt_at
-                      FROM (SELECT message, next_attempt_at
+                    SELECT message, priority, next_attempt_at
+                      FROM (SELECT message, priority, next_attempt_at
                               FROM recipients
                              WHERE status = 'due'
-                               AND claimed_by < ?1
-                               AND claimed_by NOT IN
-                                   (SELECT incarnation
-                                      FROM nodes
-                                     WHERE abs(seen_at - ?2) < ?5)
-                             LIMIT ?4)
+                               AND priority <> 0
+                               AND claimed_by IS NULL
+                               AND next_attempt_at <= ?2
+                               AND priority = "#,
+        r#"
+                             ORDER BY next_attempt_at
+                             LIMIT ?4)"#
+    ),
+    each_priority!(
+        r#"
                      UNION ALL
-                    SELECT message, next_attempt_at
-                      FROM (SELECT message, next_attempt_at
+                    SELECT message, priority, next_attempt_at
+                      FROM (SELECT message, priority, next_attempt_at
                               FROM recipients
                              WHERE status = 'due'
-                               AND claimed_by > ?1
-                               AND claimed_by NOT IN
-                                   (SELECT incarnation
-                                      FROM nodes
-                                     WHERE abs(seen_at - ?2) < ?5)
-                             LIMIT ?4))
+                               AND priority <> 0
+                               AND claimed_by IS NULL
+                               AND next_attempt_at > ?3
+                               AND priority = "#,
+        r#"
+                             LIMIT ?4)"#
+    ),
+    lost!("priority = 0", "<"),
+    lost!("priority = 0", ">"),
+    lost!("priority <> 0", "<"),
+    lost!("priority <> 0", ">"),
+    r#")
              GROUP BY message
-             ORDER BY min(next_attempt_at)
+             ORDER BY max(priority) DESC, min(next_attempt_at)
              LIMIT ?4)
     RETURNING message, number, address, attempts, notify, original, delay_told_at,
               unprotected_since
-"#;
+"#
+);
 
 /// `?1` incarnation, `?2` now, `?3` lease.
-pub(super) const NEXT_DUE: &str = r#"
+pub(super) const NEXT_DUE: &str = concat!(
+    r#"
     SELECT (SELECT min(at)
               FROM (SELECT min(next_attempt_at) AS at
                       FROM recipients
-                     WHERE status = 'due' AND claimed_by IS NULL
+                     WHERE status = 'due' AND priority = 0 AND claimed_by IS NULL"#,
+    each_priority!(
+        r#"
+                     UNION ALL
+                    SELECT min(next_attempt_at)
+                      FROM recipients
+                     WHERE status = 'due' AND priority <> 0 AND claimed_by IS NULL
+                       AND priority = "#,
+        ""
+    ),
+    r#"
                      UNION ALL
                     SELECT min(next_attempt_at)
                       FROM recipients
                      WHERE status = 'later')),
-           (SELECT max(next_attempt_at)
-              FROM recipients
-             WHERE status = 'due' AND claimed_by IS NULL),
-           EXISTS (SELECT 1
-                     FROM recipients
-                    WHERE status = 'due'
-                      AND claimed_by < ?1
-                      AND claimed_by NOT IN
-                          (SELECT incarnation FROM nodes WHERE abs(seen_at - ?2) < ?3))
-           OR
-           EXISTS (SELECT 1
-                     FROM recipients
-                    WHERE status = 'due'
-                      AND claimed_by > ?1
-                      AND claimed_by NOT IN
-                          (SELECT incarnation FROM nodes WHERE abs(seen_at - ?2) < ?3))
-"#;
+           (SELECT max(at)
+              FROM (SELECT max(next_attempt_at) AS at
+                      FROM recipients
+                     WHERE status = 'due' AND priority = 0 AND claimed_by IS NULL"#,
+    each_priority!(
+        r#"
+                     UNION ALL
+                    SELECT max(next_attempt_at)
+                      FROM recipients
+                     WHERE status = 'due' AND priority <> 0 AND claimed_by IS NULL
+                       AND priority = "#,
+        ""
+    ),
+    "))",
+    any_lost!(",", "priority = 0", "<"),
+    any_lost!(" OR", "priority = 0", ">"),
+    any_lost!(" OR", "priority <> 0", "<"),
+    any_lost!(" OR", "priority <> 0", ">"),
+);

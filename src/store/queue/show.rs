@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{ContentRow, Filter, QueueEntry, claim::ContentColumns};
+use super::{ContentRow, Filter, QueueEntry, claim::ContentColumns, time};
 use crate::store::{Store, StoreError};
 
 /// A message in custody.
@@ -18,6 +18,10 @@ pub struct QueueMessage {
     pub ret: Option<String>,
     /// ENVID, as spelled (RFC 3461 §4.4).
     pub envelope_id: Option<String>,
+    /// MT-PRIORITY, where it is in force (RFC 6710).
+    pub priority: Option<i64>,
+    /// By when it is to be delivered, and N or R (RFC 2852).
+    pub deadline: Option<(SystemTime, String)>,
     /// The Message-ID field.
     pub message_id: Option<String>,
     /// The queue id that this report of ours tells of.
@@ -34,6 +38,9 @@ type Columns = (
     Option<String>,
     Option<String>,
     Option<Vec<u8>>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
 );
 
 impl Store {
@@ -56,13 +63,16 @@ impl Store {
             .await?;
         // It may have left in between.
         Ok(row.map(|row| {
-            let (body_type, smtputf8, ret, envelope_id, message_id, report_of, header) = row;
+            let (body_type, smtputf8, ret, envelope_id, message_id, report_of, ..) = row;
+            let (.., header, priority, deliver_by, by_mode) = row;
             QueueMessage {
                 entry,
                 body_type,
                 smtputf8,
                 ret,
                 envelope_id,
+                priority,
+                deadline: deliver_by.map(time).zip(by_mode),
                 message_id,
                 report_of,
                 header,
@@ -81,7 +91,8 @@ impl Store {
 }
 
 const MESSAGE: &str = r#"
-    SELECT m.body_type, m.smtputf8, m.ret, m.envelope_id, m.message_id, m.report_of, c.header
+    SELECT m.body_type, m.smtputf8, m.ret, m.envelope_id, m.message_id, m.report_of, c.header,
+           m.priority, m.deliver_by, m.by_mode
       FROM messages AS m
       LEFT JOIN contents AS c ON c.message = m.number
      WHERE m.number = $1

@@ -132,6 +132,7 @@ fn batch(number: i64, id: &QueueId) -> Batch {
         ret: None,
         envelope_id: None,
         protection: Default::default(),
+        timing: Default::default(),
     };
     let mut batch = Batch::default();
     batch.message(&MessageRow {

@@ -229,6 +229,8 @@ fn message(recipients: &[String], content: &[u8]) -> (Message, Vec<u8>) {
         ret: None,
         envid: None,
         requiretls: false,
+        by: None,
+        priority: None,
     };
     (message, content.to_vec())
 }

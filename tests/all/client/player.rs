@@ -272,6 +272,8 @@ impl Player {
             ret: parameter("ret"),
             envid: parameter("envid"),
             requiretls: false,
+            by: None,
+            priority: None,
         }
     }
 }

@@ -37,6 +37,8 @@ fn message(recipients: usize) -> Message {
         ret: None,
         envid: None,
         requiretls: false,
+        by: None,
+        priority: None,
     }
 }
 

@@ -89,6 +89,8 @@ impl Session {
                 }
                 "SMTPUTF8" => "SMTPUTF8",
                 "REQUIRETLS" => "REQUIRETLS",
+                "BY" => "DELIVERBY",
+                "MT-PRIORITY" => "MT-PRIORITY",
                 _ => "",
             };
             if keyword.is_empty() || self.behaviour.offered(keyword).is_none() {

@@ -40,7 +40,7 @@ use tempfile::TempDir;
 
 pub use act::{Act, Phase};
 pub use certificates::{Certificate, authority};
-pub use record::{Channel, End, Handshake, Progress, Transaction, Transcript};
+pub use record::{Channel, End, Handshake, Path as MailPath, Progress, Transaction, Transcript};
 pub use script::{Behaviour, NAME, PASSWORD, Script, Tls};
 
 use crate::server::PATIENCE;

@@ -3,6 +3,7 @@
 mod breaks;
 mod content;
 mod envelope;
+mod haste;
 mod interruptions;
 mod links;
 mod lmtp;

@@ -20,7 +20,7 @@ use gatepost::{
         Channel, KeysVerdict, MessageVerdict, Options, Output, Question, RecipientVerdict, Secured,
         SenderVerdict, Session, SignInVerdict, Verdict,
     },
-    smtp::{Domain, Mailbox, Reply, Tolerance},
+    smtp::{Domain, Mailbox, Priority, Reply, Tolerance},
 };
 use secrecy::ExposeSecret;
 
@@ -342,7 +342,10 @@ impl<'a> Player<'a> {
                 "throttle" => SignInVerdict::Throttled,
                 _ => SignInVerdict::Unavailable,
             }),
-            Question::Sender { .. } => Verdict::Sender(match answer {
+            Question::Sender { priority, .. } => Verdict::Sender(match answer {
+                "grant" if priority > Some(Priority::default()) => {
+                    SenderVerdict::GrantedAt(Priority::default())
+                }
                 "grant" => SenderVerdict::Granted,
                 "refuse" => SenderVerdict::NotYours,
                 "no-room" => SenderVerdict::NoRoom,

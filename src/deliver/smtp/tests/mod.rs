@@ -153,6 +153,8 @@ fn letter(recipients: &[&str], body: StoredBody, octets: u64) -> (Message, Conte
         ret: None,
         envid: None,
         requiretls: false,
+        by: None,
+        priority: None,
     };
     (message, Content { header, body })
 }
