@@ -40,8 +40,10 @@ pub(super) fn mail(
     if extensions.size.is_some() {
         line.push_str(&format!(" SIZE={}", message.size_octets));
     }
-    if extensions.eight_bit_mime && message.body == BodyType::EightBitMime {
-        line.push_str(" BODY=8BITMIME");
+    match message.body {
+        BodyType::Binary if extensions.binary_mime => line.push_str(" BODY=BINARYMIME"),
+        BodyType::EightBitMime if extensions.eight_bit_mime => line.push_str(" BODY=8BITMIME"),
+        BodyType::SevenBit | BodyType::EightBitMime | BodyType::Binary => {}
     }
     if alphabet == Alphabet::Utf8 {
         line.push_str(" SMTPUTF8");

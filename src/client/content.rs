@@ -11,7 +11,7 @@ use super::{
     verdict,
 };
 use crate::{
-    envelope::Moment,
+    envelope::{BodyType, Moment},
     smtp::{ReceivedReply, ReplyClass},
 };
 
@@ -57,7 +57,11 @@ impl Client {
     }
 
     pub(super) fn begin_chunks(&mut self, transaction: Box<Transaction>) {
-        let content = self.content_of(transaction, Framing::Counted, Chunk::Asked(Vec::new()));
+        let framing = match transaction.message.body {
+            BodyType::Binary => Framing::Binary,
+            BodyType::SevenBit | BodyType::EightBitMime => Framing::Counted,
+        };
+        let content = self.content_of(transaction, framing, Chunk::Asked(Vec::new()));
         self.open_chunk(content);
     }
 

@@ -17,6 +17,8 @@ pub struct Extensions {
     pub pipelining: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// BINARYMIME (RFC 3030 §3), and the CHUNKING that must come with it.
+    pub binary_mime: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
@@ -59,6 +61,7 @@ impl Extensions {
             }
         }
         extensions.smtputf8 &= extensions.eight_bit_mime;
+        extensions.binary_mime &= extensions.chunking;
         extensions
     }
 
@@ -69,6 +72,7 @@ impl Extensions {
             ("8BITMIME", self.eight_bit_mime),
             ("SMTPUTF8", self.smtputf8),
             ("CHUNKING", self.chunking),
+            ("BINARYMIME", self.binary_mime),
             ("DSN", self.dsn),
             ("STARTTLS", self.starttls),
             ("REQUIRETLS", self.requiretls),
@@ -122,6 +126,7 @@ impl Extensions {
             "SMTPUTF8" => self.smtputf8 = true,
             "PIPELINING" => self.pipelining = true,
             "CHUNKING" => self.chunking = true,
+            "BINARYMIME" => self.binary_mime = true,
             "DSN" => self.dsn = true,
             "STARTTLS" => self.starttls = true,
             "REQUIRETLS" => self.requiretls = true,
@@ -201,6 +206,7 @@ mod tests {
                 "SIZE 1000",
                 "PIPELINING",
                 "CHUNKING",
+                "BINARYMIME",
                 "DSN",
                 "STARTTLS",
                 "REQUIRETLS",
@@ -229,6 +235,7 @@ mod tests {
             "SMTPUTF8",
             "Pipelining",
             "CHUNKING",
+            "BINARYMIME",
             "DSN",
             "STARTTLS",
             "REQUIRETLS",
@@ -244,6 +251,7 @@ mod tests {
             smtputf8: true,
             pipelining: true,
             chunking: true,
+            binary_mime: true,
             dsn: true,
             starttls: true,
             requiretls: true,
@@ -313,7 +321,9 @@ mod tests {
 
     /// RFC 6531 §3.1 (8) asks for both; one alone could not carry the message.
     #[test]
-    fn smtputf8_counts_only_with_8bitmime() {
+    fn what_needs_another_extension_counts_only_with_it() {
+        assert!(!read(&["BINARYMIME"]).binary_mime);
+        assert!(read(&["BINARYMIME", "CHUNKING"]).binary_mime);
         assert!(!read(&["SMTPUTF8"]).smtputf8);
         assert!(read(&["SMTPUTF8", "8BITMIME"]).smtputf8);
     }

@@ -14,7 +14,7 @@ pub struct Message {
     pub recipients: Vec<Recipient>,
     /// Octets of the content, exactly: neither more nor fewer will be sent.
     pub size_octets: u64,
-    /// Whether octets above 127 occur in the body.
+    /// What kind of octets occur in the body.
     pub body: BodyType,
     /// The header section holds UTF-8 that must stay (RFC 6531); addresses are looked at anyway.
     pub utf8_header: bool,
@@ -71,7 +71,7 @@ impl ParameterValue {
     }
 }
 
-/// The hop does not take octets above 127 (RFC 6152 §3). Nothing was sent; the connection waits
+/// The hop does not take octets above 127 (RFC 6152 §3), or any that are not lines (RFC 3030 §3). Nothing was sent; the connection waits
 /// for the message in a 7-bit form, or for another one.
 #[derive(Debug)]
 #[must_use]

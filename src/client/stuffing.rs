@@ -20,6 +20,8 @@ pub(super) enum Framing {
     Dots,
     /// BDAT: as it is.
     Counted,
+    /// BDAT with BODY=BINARYMIME: any octets.
+    Binary,
 }
 
 /// Writes the content of one message, fed in pieces of any size.
@@ -52,6 +54,10 @@ impl Stuffing {
     /// # Errors
     /// [`Unfit`]; nothing may be sent after that, not even what was appended.
     pub(super) fn write(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+        if self.framing == Framing::Binary {
+            out.extend_from_slice(piece);
+            return Ok(());
+        }
         if !self.takes_eight_bit && !piece.is_ascii() {
             return Err(Unfit::EightBit);
         }
@@ -88,7 +94,7 @@ impl Stuffing {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Unfit> {
         match (self.framing, self.last) {
             (_, Last::Cr) => return Err(Unfit::BareLineEnd),
-            (Framing::Counted, _) => {}
+            (Framing::Counted | Framing::Binary, _) => {}
             (Framing::Dots, Last::LineStart) => out.extend_from_slice(b".\r\n"),
             (Framing::Dots, Last::Other) => out.extend_from_slice(b"\r\n.\r\n"),
         }

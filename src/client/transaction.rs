@@ -162,7 +162,7 @@ impl Client {
     /// [`Output::Done`]; where the connection is not ready they are deferred at once.
     ///
     /// # Errors
-    /// [`NeedsSevenBit`] with the message, where the hop takes no 8-bit octets. The connection
+    /// [`NeedsSevenBit`] with the message, where the hop takes no such octets. The connection
     /// stays ready for the same message in a 7-bit form.
     pub fn begin(&mut self, now: Moment, message: Message) -> Result<(), NeedsSevenBit> {
         self.since = now;
@@ -184,8 +184,12 @@ impl Client {
             .retain(|output| !matches!(output, Output::Ready));
         transaction.settle_alphabet(&self.extensions);
         transaction.settle_size(&self.extensions);
-        let eight_bit = transaction.message.body == BodyType::EightBitMime;
-        if eight_bit && !self.extensions.eight_bit_mime && !transaction.is_decided() {
+        let is_taken = match transaction.message.body {
+            BodyType::SevenBit => true,
+            BodyType::EightBitMime => self.extensions.eight_bit_mime,
+            BodyType::Binary => self.extensions.binary_mime && self.uses_chunks(),
+        };
+        if !is_taken && !transaction.is_decided() {
             return Err(NeedsSevenBit(Box::new(transaction.message)));
         }
         self.settle_limits(&mut transaction);

@@ -243,6 +243,27 @@ impl Deliver {
         match &route.transport {
             Transport::Maildir { path, .. } => {
                 let maildirs = self.maildir.load_full();
+                // Files in a Maildir are lines.
+                let copy = match attempt.body {
+                    BodyType::SevenBit | BodyType::EightBitMime => None,
+                    BodyType::Binary => {
+                        let hops = self.hops.load_full();
+                        match hops.in_lines(&attempt.content).await {
+                            Ok(copy) => Some(copy),
+                            Err(outcome) => {
+                                return Attempted::local(vec![outcome; attempt.recipients.len()]);
+                            }
+                        }
+                    }
+                };
+                let attempt = match &copy {
+                    Some(copy) => Attempt {
+                        content: copy.content.clone(),
+                        body: BodyType::SevenBit,
+                        ..attempt
+                    },
+                    None => attempt,
+                };
                 Attempted::local(maildirs.attempt(path, attempt).await)
             }
             Transport::Discard => {

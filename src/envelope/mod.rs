@@ -26,7 +26,7 @@ pub use tlsa::Tlsa;
 
 use crate::smtp::{EnvelopeId, Mailbox, Notify, OriginalRecipient, Return, ReversePath};
 
-/// The declared or discovered nature of a message's octets (RFC 6152).
+/// The declared or discovered nature of a message's octets (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum BodyType {
     /// Only octets below 128.
@@ -34,6 +34,8 @@ pub enum BodyType {
     SevenBit,
     /// Octets above 127 occur, in lines.
     EightBitMime,
+    /// The body is octets, not lines (RFC 3030 §3); the header section is lines all the same.
+    Binary,
 }
 
 /// A recipient, and what the sender wants to hear of it.

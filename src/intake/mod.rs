@@ -285,7 +285,8 @@ impl Intake {
         let size_octets = header.len() as u64 + body.len();
         let Submission { by, tls, .. } = submission;
         envelope.protection = protection;
-        if eight_bit || !header.is_ascii() {
+        let has_eight_bit = eight_bit || !header.is_ascii();
+        if has_eight_bit && envelope.body == BodyType::SevenBit {
             envelope.body = BodyType::EightBitMime;
         }
         let message_id = message_id(&header).map(str::to_owned);

@@ -5,7 +5,7 @@
 //! ends the session.
 
 use crate::{
-    envelope::Moment,
+    envelope::{BodyType, Moment},
     smtp::{ChunkArgument, ContentDecoder, Reply},
 };
 
@@ -80,9 +80,11 @@ impl Session {
             return self.close();
         };
         let tolerance = self.options.tolerance;
-        let decoder = transaction
-            .chunks
-            .get_or_insert_with(|| ContentDecoder::for_chunks(tolerance));
+        let body = transaction.envelope.body;
+        let decoder = transaction.chunks.get_or_insert_with(|| match body {
+            BodyType::Binary => ContentDecoder::for_binary(tolerance),
+            BodyType::SevenBit | BodyType::EightBitMime => ContentDecoder::for_chunks(tolerance),
+        });
         if decoder.octets().saturating_add(chunk.octets) > self.options.message_size {
             self.outputs.push_back(Output::ContentAbort);
             transaction.chunks = None;

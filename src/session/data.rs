@@ -1,6 +1,9 @@
 //! DATA (RFC 5321 §4.1.1.4), and what ends a message however it came.
 
-use crate::{envelope::Moment, smtp::ContentDecoder};
+use crate::{
+    envelope::{BodyType, Moment},
+    smtp::ContentDecoder,
+};
 
 use super::{
     Asking, MessageVerdict, Output, Phase, Question, Session, Transaction, bdat::REFUSED_FACTOR,
@@ -25,6 +28,9 @@ impl Session {
             Phase::Envelope(transaction) if transaction.failed => Some(replies::message_ended()),
             Phase::Envelope(transaction) if transaction.chunks.is_some() => {
                 Some(replies::continue_with_bdat())
+            }
+            Phase::Envelope(transaction) if transaction.envelope.body == BodyType::Binary => {
+                Some(replies::binary_needs_bdat())
             }
             Phase::Envelope(transaction) => transaction.unready(),
             _ => Some(replies::send_mail_first()),

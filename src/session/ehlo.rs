@@ -72,6 +72,7 @@ fn keywords(
             let (mails, recipients) = (options.messages, options.recipients);
             list.push("SMTPUTF8".into());
             list.push("CHUNKING".into());
+            list.push("BINARYMIME".into());
             list.push("DSN".into());
             list.push("REQUIRETLS".into());
             list.push("DELIVERBY".into());

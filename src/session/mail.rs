@@ -61,6 +61,7 @@ impl Session {
             return self.refuse(replies::held_too_long());
         }
         let body = match parameters.body {
+            Some(BodyParameter::BinaryMime) => BodyType::Binary,
             Some(BodyParameter::EightBitMime) => BodyType::EightBitMime,
             Some(BodyParameter::SevenBit) | None => BodyType::SevenBit,
         };

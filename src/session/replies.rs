@@ -208,6 +208,10 @@ pub(super) fn bad_hold(longest: Duration) -> Reply {
     Reply::new(501, 5, 4, text)
 }
 
+pub(super) fn binary_needs_bdat() -> Reply {
+    Reply::new(503, 5, 1, "BINARYMIME needs BDAT")
+}
+
 pub(super) fn held_too_long() -> Reply {
     let text = "The message would be held beyond the time that BY gives";
     Reply::new(501, 5, 4, text)

@@ -4,7 +4,7 @@
 //! ended by CRLF, no bare CR, LF or NUL, no line over 998 octets but where [`LongLines`] lets one
 //! pass. A bare LF becomes CRLF, yet it never makes a line start at which a dot would mean
 //! something: only CRLF.CRLF ends DATA. After a fault the decoder still follows the octets to the
-//! true end, and hands on nothing.
+//! true end, and hands on nothing. The body of a message that was declared binary passes as it is.
 //!
 //! ```text
 //!             other                 CR                LF
@@ -73,6 +73,8 @@ enum Framing {
     Dot,
     /// By counting octets (BDAT).
     Count,
+    /// The same, and the body is not lines (BODY=BINARYMIME).
+    Binary,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,6 +110,12 @@ impl ContentDecoder {
     /// A decoder for the chunks of one message.
     pub fn for_chunks(tolerance: Tolerance) -> Self {
         Self::new(Framing::Count, tolerance)
+    }
+
+    /// A decoder for the chunks of a message whose body is octets of any kind (RFC 3030 §3). They
+    /// pass as they are; the header section is lines as always.
+    pub fn for_binary(tolerance: Tolerance) -> Self {
+        Self::new(Framing::Binary, tolerance)
     }
 
     fn new(framing: Framing, tolerance: Tolerance) -> Self {
@@ -162,6 +170,10 @@ impl ContentDecoder {
         // A CR held back from an earlier piece is written once what follows it is known.
         let mut held_cr = self.state == State::AfterCr;
         while at < input.len() {
+            if self.framing == Framing::Binary && self.in_body {
+                self.append(&input[run..], out);
+                return input.len();
+            }
             match self.state {
                 State::LineStart if input[at] == b'.' && self.framing == Framing::Dot => {
                     self.append(&input[run..at], out);
@@ -282,7 +294,7 @@ impl ContentDecoder {
     /// # Errors
     /// The first fault of the whole content; a CR as the very last octet is one.
     pub fn finish(&mut self) -> Result<(), ContentFault> {
-        if self.framing == Framing::Count && self.state == State::AfterCr {
+        if self.framing != Framing::Dot && self.state == State::AfterCr {
             self.fail(ContentFault::BareCr);
         }
         self.state = State::Ended;
@@ -581,6 +593,41 @@ mod tests {
             let decoded = data(&sent, &sizes);
             prop_assert_eq!(decoded.content, content.as_bytes());
             prop_assert!(decoded.ended && decoded.rest.is_empty());
+        }
+    }
+
+    /// R3030-3c.
+    #[test]
+    fn a_binary_body_passes_as_it_is_behind_a_header_section_of_lines() {
+        let every: Vec<u8> = (0..=255)
+            .chain([b'\r', b'\n', b'.', b'\r', b'\n'])
+            .collect();
+        let header = b"Subject: x\r\nA: b\n\r\n";
+        let input = [&header[..], &every, &[b'x'; 2_000], b"\r"].concat();
+        let expected = [
+            &b"Subject: x\r\nA: b\r\n\r\n"[..],
+            &every,
+            &[b'x'; 2_000],
+            b"\r",
+        ];
+        for size in [1, 2, 7, input.len()] {
+            let mut decoder = ContentDecoder::for_binary(Tolerance::default());
+            let mut out = Vec::new();
+            for piece in input.chunks(size) {
+                assert_eq!(decoder.decode(piece, &mut out), piece.len());
+            }
+            assert_eq!(decoder.finish(), Ok(()));
+            assert_eq!(out, expected.concat(), "{size}");
+            assert_eq!(decoder.octets(), out.len() as u64);
+            assert!(!decoder.has_long_lines());
+        }
+        for (header, fault) in [
+            (&b"Subject: \0\r\n\r\n"[..], ContentFault::Nul),
+            (b"Subject: \rx\r\n\r\n", ContentFault::BareCr),
+        ] {
+            let mut decoder = ContentDecoder::for_binary(Tolerance::default());
+            decoder.decode(header, &mut Vec::new());
+            assert_eq!(decoder.finish(), Err(fault));
         }
     }
 }

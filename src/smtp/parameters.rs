@@ -19,13 +19,15 @@ pub enum ParameterError {
     Twice(&'static str),
 }
 
-/// What BODY= may say (RFC 6152).
+/// What BODY= may say (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BodyParameter {
     /// 7BIT.
     SevenBit,
     /// 8BITMIME.
     EightBitMime,
+    /// BINARYMIME (RFC 3030 §3).
+    BinaryMime,
 }
 
 /// The AUTH= parameter: who handed the message in, in the client's words (RFC 4954 §5).
@@ -195,6 +197,8 @@ fn body(value: &str) -> Option<BodyParameter> {
         Some(BodyParameter::SevenBit)
     } else if value.eq_ignore_ascii_case("8BITMIME") {
         Some(BodyParameter::EightBitMime)
+    } else if value.eq_ignore_ascii_case("BINARYMIME") {
+        Some(BodyParameter::BinaryMime)
     } else {
         None
     }
@@ -254,7 +258,7 @@ mod tests {
             ("SIZE=123456789012345678901", BadValue("SIZE")),
             ("SIZE=1 SIZE=1", Twice("SIZE")),
             ("BODY=FOO", BadValue("BODY")),
-            ("BODY=BINARYMIME", BadValue("BODY")),
+            ("BODY=BINARY", BadValue("BODY")),
             ("BODY=7BIT BODY=7BIT", Twice("BODY")),
             ("SMTPUTF8=1", BadValue("SMTPUTF8")),
             ("SMTPUTF8 SMTPUTF8", Twice("SMTPUTF8")),

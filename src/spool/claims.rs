@@ -142,6 +142,7 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
         envelope_id: message.envelope_id.as_deref().and_then(EnvelopeId::parse),
         sender: ReversePath::parse(&message.sender).map_err(|_| "sender is not readable")?,
         body: match message.body_type.as_str() {
+            _ if message.is_binary => BodyType::Binary,
             "8bitmime" => BodyType::EightBitMime,
             _ => BodyType::SevenBit,
         },

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 17] = [
+const MIGRATIONS: [(i64, &str, &str); 18] = [
     (
         1,
         "accounts",
@@ -95,6 +95,11 @@ const MIGRATIONS: [(i64, &str, &str); 17] = [
         17,
         "priority_and_deadline",
         include_str!("../../migrations/sqlite/0017_priority_and_deadline.sql"),
+    ),
+    (
+        18,
+        "binary",
+        include_str!("../../migrations/sqlite/0018_binary.sql"),
     ),
 ];
 

@@ -304,10 +304,10 @@ fn broken(sent: &Sent) -> Option<Status> {
 }
 
 /// 5.6.3 where a conversion is required and not to be had (RFC 3463 §3.7).
-fn unconverted(error: &CopyError) -> Outcome {
+pub(super) fn unconverted(error: &CopyError) -> Outcome {
     match error {
         CopyError::Cannot(reason) => {
-            let text = format!("the next hop takes 7-bit content only: {reason}");
+            let text = format!("the next hop does not take the content as it is: {reason}");
             Outcome::Failed(Status::new(EnhancedCode::new(5, 6, 3), text))
         }
         CopyError::Io(_) | CopyError::Signature(_) | CopyError::Panicked => {

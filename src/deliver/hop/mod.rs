@@ -29,6 +29,7 @@ use self::{
 };
 pub(super) use self::{
     opened::{Ended, Opened},
+    outbound::SevenBit,
     tour::{Terms, Tour},
     way::{Channel, Lane, Proving, Way},
 };
@@ -36,12 +37,13 @@ use super::{Attempt, Attempted};
 use crate::{
     client::{Protocol, Timeouts},
     dkim::Dkim,
-    envelope::Level,
+    envelope::{Level, Outcome},
     policy::{
         routes::{Hop, Origin},
         security::Requirement,
     },
     smtp::Domain,
+    spool::Content,
 };
 
 /// How hosts of next hops are spoken to; all of it may change while the server runs.
@@ -105,6 +107,12 @@ impl Hops {
     pub(super) async fn seat(&self, share: &Arc<str>, most: usize) -> (Seat, pool::Place) {
         let seat = self.seats.take(share, most).await;
         (seat, self.pool.enter(share))
+    }
+
+    /// A copy in lines, where the content may be others; else what becomes of its recipients.
+    pub(super) async fn in_lines(&self, content: &Content) -> Result<SevenBit, Outcome> {
+        let copy = outbound::seven_bit(content, self).await;
+        copy.map_err(|error| carry::unconverted(&error))
     }
 
     /// Makes one attempt.

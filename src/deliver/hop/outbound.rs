@@ -90,10 +90,10 @@ pub(super) enum CopyError {
     Panicked,
 }
 
-/// A copy without octets above 127 (RFC 6152 §3); gone when the last clone is.
+/// A copy of lines without octets above 127 (RFC 6152 §3, RFC 3030 §3); gone when the last clone is.
 #[derive(Clone)]
-pub(super) struct SevenBit {
-    pub(super) content: Content,
+pub(in crate::deliver) struct SevenBit {
+    pub(in crate::deliver) content: Content,
     _scratch: Option<Arc<Scratch>>,
 }
 

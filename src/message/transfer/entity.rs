@@ -15,7 +15,7 @@ pub(super) struct Entity {
     pub is_message: bool,
     pub has_type: bool,
     pub has_mime_version: bool,
-    /// The section has a line over 998 octets.
+    /// The section has a line over 998 octets, or octets that no line may hold.
     pub long_header: bool,
     /// The section has octets above 127.
     pub eight_bit_header: bool,
@@ -57,7 +57,10 @@ impl Entity {
         let lines = section.strip_suffix(b"\r\n").unwrap_or(section);
         let has_blank = lines.is_empty() || lines.ends_with(b"\r\n");
         let section = if has_blank { lines } else { section };
-        let line_octets = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).len();
+        let is_unfit = |line: &[u8]| {
+            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+            text.len() > LINE_MAX || memchr::memchr3(b'\r', b'\n', 0, text).is_some()
+        };
         let mut entity = Entity {
             nature: Nature::Text,
             label: Label::Absent,
@@ -65,8 +68,8 @@ impl Entity {
             has_type: false,
             has_mime_version: false,
             long_header: section
-                .split(|octet| *octet == b'\n')
-                .any(|line| line_octets(line) > LINE_MAX),
+                .split_inclusive(|octet| *octet == b'\n')
+                .any(|line| is_unfit(line)),
             eight_bit_header: !section.is_ascii(),
         };
         let Ok(found) = fields(section) else {
@@ -117,6 +120,8 @@ fn nature(kind: ContentType, label: Label) -> Nature {
         // These bear any encoding, for they may hold UTF-8 in their header (RFC 6532 §3.7, 6533).
         ("message", sub) if sub.starts_with("global") => Nature::Data,
         ("message", _) => Nature::Closed(CannotConvert::Unencodable),
+        // Sealed octets that came without an encoding bear one: what is signed is what they decode to.
+        ("application", "pkcs7-mime" | "x-pkcs7-mime") if label == Label::Binary => Nature::Data,
         (
             "application",
             "pkcs7-mime" | "x-pkcs7-mime" | "pkcs7-signature" | "x-pkcs7-signature"

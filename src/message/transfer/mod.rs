@@ -36,9 +36,10 @@ pub const PART_HEADER_MAX: usize = 64 << 10;
 /// What the copy is to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Goal {
-    /// No line over 998 octets (RFC 5322 §2.1.1).
+    /// No line over 998 octets (RFC 5322 §2.1.1), and no octets but those of lines.
     ShortLines,
-    /// That, and no octet above 127, for a next hop without 8BITMIME.
+    /// That, no octet above 127, and no part that says it is binary: for a next hop without 8BITMIME
+    /// or, where the message needs it, BINARYMIME (RFC 3030 §3).
     SevenBit,
 }
 

@@ -58,13 +58,15 @@ struct Facts {
     is_long: bool,
     /// Octets above 127.
     is_eight_bit: bool,
+    /// CR or LF alone, or NUL: no line may hold them (RFC 2045 §2.7).
+    is_binary: bool,
     /// All of it is UTF-8; looked at only where that is asked for.
     is_utf8: bool,
 }
 
 impl Facts {
     fn must_change(&self, goal: Goal) -> bool {
-        self.is_long || goal == Goal::SevenBit && self.is_eight_bit
+        self.is_long || self.is_binary || goal == Goal::SevenBit && self.is_eight_bit
     }
 }
 
@@ -99,6 +101,7 @@ impl Found {
         for part in &self.parts {
             header_fault |= of_header(&part.entity);
             any |= part.body.must_change(goal) || part.epilogue.must_change(goal);
+            any |= part.is_mislabelled(goal);
         }
         if let Some(doubt) = self.doubt.filter(|_| any || header_fault) {
             return Err(doubt);
@@ -122,6 +125,7 @@ impl Found {
                 |treatment, facts: Facts| treatment == Treatment::Keep && facts.is_eight_bit;
             is_eight_bit[at] |= keeps(fate.body, part.body) || keeps(fate.epilogue, part.epilogue);
             is_changed[at] |= fate.body != Treatment::Keep || fate.epilogue != Treatment::Keep;
+            is_changed[at] |= part.is_mislabelled(goal);
             if is_changed[at] && part.is_container() {
                 fate.label = container_label(part.entity.label, goal, is_eight_bit[at]);
             }
@@ -147,6 +151,11 @@ impl Part {
         )
     }
 
+    /// Whether it says that it is binary where nothing may be (RFC 3030 §3).
+    fn is_mislabelled(&self, goal: Goal) -> bool {
+        goal == Goal::SevenBit && self.entity.label == Label::Binary
+    }
+
     fn fate(&self, goal: Goal) -> Result<Fate, CannotConvert> {
         let mut fate = Fate::default();
         if self.epilogue.must_change(goal) {
@@ -154,6 +163,9 @@ impl Part {
             fate.epilogue = Treatment::Drop;
         }
         if !self.body.must_change(goal) {
+            if self.is_mislabelled(goal) && !self.is_container() {
+                fate.label = Some("7bit");
+            }
             return Ok(fate);
         }
         fate.body = match (&self.entity.nature, self.entity.label) {
@@ -168,7 +180,10 @@ impl Part {
             (Nature::Text | Nature::Data, Label::QuotedPrintable) => Treatment::FoldQuotedPrintable,
             (Nature::Text | Nature::Data, Label::Base64) => Treatment::FoldBase64,
             // Up to here quoted-printable is shorter, and a person can read it.
-            (Nature::Text, _) if self.body.escapes.saturating_mul(6) <= self.body.octets => {
+            (Nature::Text, _)
+                if !self.body.is_binary
+                    && self.body.escapes.saturating_mul(6) <= self.body.octets =>
+            {
                 fate.label = Some("quoted-printable");
                 Treatment::QuotedPrintable
             }
@@ -240,6 +255,7 @@ impl Sink for Found {
         let is_escaped = |octet: &&u8| !(is_plain(**octet) || matches!(**octet, b' ' | b'\t'));
         self.facts.escapes += octets.iter().filter(is_escaped).count() as u64;
         self.facts.is_eight_bit |= !octets.is_ascii();
+        self.facts.is_binary |= memchr::memchr3(b'\r', b'\n', 0, octets).is_some();
         self.look_at_characters(octets);
     }
 
@@ -278,10 +294,11 @@ impl Found {
         };
         if let Some(place) = place {
             // Beyond a limit one entity stands for all, so nothing seen of it may be lost.
-            let must_keep = (place.is_long, place.is_eight_bit);
+            let must_keep = (place.is_long, place.is_eight_bit, place.is_binary);
             *place = facts;
             place.is_long |= must_keep.0;
             place.is_eight_bit |= must_keep.1;
+            place.is_binary |= must_keep.2;
         }
     }
 

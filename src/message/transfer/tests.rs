@@ -141,6 +141,71 @@ fn copies_are_these() {
     }
 }
 
+/// R3030-3e: nothing that is no line is left, and no label says so.
+#[test]
+fn binary_parts_are_encoded() {
+    let copied = |content: &[u8]| {
+        let end = memchr::memmem::find(content, b"\r\n\r\n").unwrap() + 4;
+        let (header, body) = content.split_at(end);
+        let copied = copy(Goal::SevenBit, header, body)?;
+        Ok(copied.map(|copy| String::from_utf8([copy.header, copy.body].concat()).unwrap()))
+    };
+    let octets = "\0\r\n\r\r\n\n.\r\n";
+    let encoded = base64_lines(octets.as_bytes());
+    let binary = "Content-Transfer-Encoding: binary\r\n";
+    let parts = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n";
+    let octet_stream = "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n";
+    let base64 = "Content-Transfer-Encoding: base64\r\n";
+    let seven = "Content-Transfer-Encoding: 7bit\r\n";
+    let cms = "MIME-Version: 1.0\r\nContent-Type: application/pkcs7-mime\r\n";
+    for (content, expected) in [
+        (
+            format!("{octet_stream}{binary}\r\n{octets}"),
+            format!("{octet_stream}{base64}\r\n{encoded}\r\n"),
+        ),
+        (
+            format!(
+                "{parts}{binary}\r\n\0\r\n--x\r\n{octet_stream}{binary}\r\n{octets}\r\n--x\r\n\
+                 {binary}\r\nplain\r\n--x\r\nContent-Type: message/rfc822\r\n{binary}\r\n\
+                 {octet_stream}{binary}\r\n{octets}\r\n--x--\r\n\0"
+            ),
+            format!(
+                "{parts}{seven}\r\n\r\n--x\r\n{octet_stream}{base64}\r\n{encoded}\r\n--x\r\n\
+                 {seven}\r\nplain\r\n--x\r\nContent-Type: message/rfc822\r\n{seven}\r\n\
+                 {octet_stream}{base64}\r\n{encoded}\r\n--x--\r\n"
+            ),
+        ),
+        // What is sealed as one stretch of octets is sealed whatever carries them.
+        (
+            format!("{cms}{binary}\r\n{octets}"),
+            format!("{cms}{base64}\r\n{encoded}\r\n"),
+        ),
+        // A label alone.
+        (
+            format!("{octet_stream}{binary}\r\nplain\r\n"),
+            format!("{octet_stream}{seven}\r\nplain\r\n"),
+        ),
+    ] {
+        assert_eq!(
+            copied(content.as_bytes()),
+            Ok(Some(expected)),
+            "{content:?}"
+        );
+    }
+    for (content, why) in [
+        (
+            format!("Content-Type: multipart/signed; boundary=x\r\n\r\n--x\r\n\r\n{octets}"),
+            CannotConvert::Sealed,
+        ),
+        (
+            format!("Content-Type: message/rfc822\r\n{binary}\r\nA: \r\r\n\r\nx"),
+            CannotConvert::PartHeader,
+        ),
+    ] {
+        assert_eq!(copied(content.as_bytes()), Err(why), "{content:?}");
+    }
+}
+
 fn base64_lines(octets: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(octets);
     let lines: Vec<_> = text

@@ -231,7 +231,7 @@ impl Batch {
             .address(envelope.sender.mailbox())
             .text(match envelope.body {
                 BodyType::SevenBit => "7bit",
-                BodyType::EightBitMime => "8bitmime",
+                BodyType::EightBitMime | BodyType::Binary => "8bitmime",
             })
             .number(i64::from(envelope.smtputf8))
             .number(header_octets as u64 + body_octets)
@@ -257,6 +257,7 @@ impl Batch {
             .optional(deadline.map(|it| milliseconds(it.at)))
             .optional_text(deadline.map(|it| it.mode.to_string()).as_deref())
             .optional(deadline.map(|it| it.is_traced.into()))
+            .number(i64::from(envelope.body == BodyType::Binary))
             .end();
         let due_at = row.due_at.max(row.release_at);
         let status = match (row.is_held, row.release_at) {

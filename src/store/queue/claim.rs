@@ -29,6 +29,8 @@ pub struct ClaimedMessage {
     pub envelope_id: Option<String>,
     /// `7bit` or `8bitmime`.
     pub body_type: String,
+    /// Whether its body is no lines.
+    pub is_binary: bool,
     /// Whether SMTPUTF8 was asked for.
     pub smtputf8: bool,
     /// The least level of its hand-offs: a word of [`crate::envelope::Level`].
@@ -226,6 +228,7 @@ struct MessageColumns {
     deliver_by: Option<i64>,
     by_mode: Option<String>,
     by_trace: Option<bool>,
+    is_binary: bool,
 }
 type RecipientColumns = (
     i64,
@@ -258,6 +261,7 @@ impl MessageColumns {
             deliver_by: row.try_get(15)?,
             by_mode: row.try_get(16)?,
             by_trace: row.try_get(17)?,
+            is_binary: row.try_get(18)?,
         })
     }
 }
@@ -284,7 +288,8 @@ async fn message_row(
         r#"
         SELECT id, sender, body_type, smtputf8, received_at,
                account, account_name, report_of, ret, envelope_id, level, tls_wish,
-               release_at, release_request, priority, deliver_by, by_mode, by_trace
+               release_at, release_request, priority, deliver_by, by_mode, by_trace,
+               is_binary
           FROM messages
          WHERE number = $1
         "#,
@@ -311,6 +316,7 @@ async fn message_row(
         ret: row.ret,
         envelope_id: row.envelope_id,
         body_type: row.body_type,
+        is_binary: row.is_binary,
         smtputf8: row.smtputf8,
         level: row.level,
         tls_wish: row.tls_wish,

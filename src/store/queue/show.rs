@@ -10,7 +10,7 @@ use crate::store::{Store, StoreError};
 pub struct QueueMessage {
     /// What a list shows, with every recipient not yet served.
     pub entry: QueueEntry,
-    /// `7bit` or `8bitmime`.
+    /// `7bit`, `8bitmime` or `binarymime`.
     pub body_type: String,
     /// Whether SMTPUTF8 was asked for.
     pub smtputf8: bool,
@@ -91,7 +91,7 @@ impl Store {
 }
 
 const MESSAGE: &str = r#"
-    SELECT m.body_type, m.smtputf8, m.ret, m.envelope_id, m.message_id, m.report_of, c.header,
+    SELECT CASE WHEN m.is_binary THEN 'binarymime' ELSE m.body_type END, m.smtputf8, m.ret, m.envelope_id, m.message_id, m.report_of, c.header,
            m.priority, m.deliver_by, m.by_mode
       FROM messages AS m
       LEFT JOIN contents AS c ON c.message = m.number

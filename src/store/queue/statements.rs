@@ -11,12 +11,13 @@ macro_rules! accept {
         INSERT INTO messages
                (number, id, account, sender, body_type, smtputf8, size_octets, received_at,
                 account_name, message_id, ret, envelope_id, report_of, level, tls_wish,
-                release_at, release_request, priority, deliver_by, by_mode, by_trace)
+                release_at, release_request, priority, deliver_by, by_mode, by_trace,
+                is_binary)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3,
                value ->> 4, value ->> 5, value ->> 6, value ->> 7,
                value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17,
                value ->> 18, value ->> 19, value ->> 20, value ->> 21, value ->> 22, value ->> 23,
-               value ->> 24, value ->> 25
+               value ->> 24, value ->> 25, value ->> 26
           FROM json_each($1);
 
         INSERT INTO contents (message, header, body, body_file, body_octets)

@@ -361,3 +361,115 @@ fn a_size_that_was_not_told_is_found_out_once() {
     assert_eq!(transactions[0].progress, Progress::Whole);
     assert!(lies.messages().is_empty());
 }
+
+/// Octets of every kind, which no line could hold.
+fn no_lines(octets: usize) -> Vec<u8> {
+    let every = (0..=255_u8)
+        .rev()
+        .chain([b'\r', b'\n', b'.', b'\r', b'\n', b'\n']);
+    every.cycle().take(octets).collect()
+}
+
+/// Alice's message with a part of these octets.
+fn attached(subject: &str, octets: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=limit\r\n\
+         Content-Transfer-Encoding: binary\r\n{}",
+        String::from_utf8(letter(subject, "")).unwrap()
+    );
+    let part = "--limit\r\nContent-Type: application/octet-stream\r\n\
+                Content-Transfer-Encoding: binary\r\n\r\n";
+    [
+        head.as_bytes(),
+        part.as_bytes(),
+        octets,
+        b"\r\n--limit--\r\n",
+    ]
+    .concat()
+}
+
+/// The attachment as another reader decodes it.
+fn attachment(content: &[u8]) -> Vec<u8> {
+    let message = mail_parser::MessageParser::default()
+        .parse(content)
+        .unwrap();
+    message.attachment(0).unwrap().contents().to_vec()
+}
+
+/// R3030-3c, R3030-3d, R3030-3e: bit for bit where that is taken, else encoded, in memory and in files.
+#[test]
+fn binary_content_is_kept_or_encoded() {
+    let takes = Hop::start(Behaviour::starttls().offers("BINARYMIME"));
+    let chunks_only = Hop::start(Behaviour::starttls());
+    let without_chunks = Hop::start(Behaviour::plain().offers("BINARYMIME").without("CHUNKING"));
+    let seven_bit = Hop::start(Behaviour::plain().without("8BITMIME"));
+    let lmtp = Hop::start(Behaviour::lmtp());
+    let server = Server::with(
+        settings()
+            .route(&relay("takes.example", &takes, "starttls", ""))
+            .route(&relay("chunks.example", &chunks_only, "starttls", ""))
+            .route(&open_relay("without.example", &without_chunks))
+            .route(&open_relay("seven.example", &seven_bit))
+            .route(&super::mailboxes("lmtp.example", &lmtp)),
+    );
+    let names = ["takes", "chunks", "without", "seven", "lmtp"];
+    let others = names.map(|name| format!("<bob@{name}.example>"));
+    let own = format!("<{ALICE}>");
+    let to: Vec<_> = others.iter().chain([&own]).map(String::as_str).collect();
+    for (subject, octets) in [("small", 300), ("large", 3 << 20)] {
+        let octets = no_lines(octets);
+        let content = attached(subject, &octets);
+        let from = format!("<{ALICE}> BODY=BINARYMIME");
+        submit(&mut server.signed_in(), &from, &to, &content);
+        drained(&server);
+        let last = |hop: &Hop| hop.messages().pop().unwrap();
+        let message = last(&takes);
+        assert!(
+            message
+                .sender
+                .parameters
+                .iter()
+                .any(|it| it == "BODY=BINARYMIME")
+        );
+        assert_eq!(as_submitted(&message.content), content, "{subject}");
+        for hop in [&chunks_only, &without_chunks, &seven_bit, &lmtp] {
+            let message = last(hop);
+            let parameters = &message.sender.parameters;
+            assert!(
+                !parameters.iter().any(|it| it.starts_with("BODY=")),
+                "{parameters:?}"
+            );
+            assert!(message.content.is_ascii());
+            assert_eq!(attachment(&message.content), octets, "{subject}");
+        }
+        let kept = server.mail(ALICE).into_iter().find(|mail| {
+            let subject = format!("\nSubject: {subject}\n");
+            memchr::memmem::find(mail, subject.as_bytes()).is_some()
+        });
+        let kept = kept.unwrap();
+        assert!(kept.is_ascii());
+        assert_eq!(attachment(&kept), octets, "{subject}");
+    }
+}
+
+/// R3030-3d, R3030-3e: what is signed cannot be encoded, and is not sent as it is.
+#[test]
+fn binary_content_that_bears_no_encoding_comes_back() {
+    let hop = Hop::start(Behaviour::plain());
+    let server = Server::with(settings().route(&open_relay("far.example", &hop)));
+    let content = String::from_utf8(letter("sealed", "")).unwrap();
+    let head = "MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=limit\r\n";
+    let part = b"--limit\r\nContent-Transfer-Encoding: binary\r\n\r\n\0\n\r\r\n--limit--\r\n";
+    let content = [head.as_bytes(), content.as_bytes(), part].concat();
+    let from = format!("<{ALICE}> BODY=BINARYMIME");
+    submit(
+        &mut server.signed_in(),
+        &from,
+        &["<bob@far.example>"],
+        &content,
+    );
+    drained(&server);
+    assert!(hop.messages().is_empty());
+    let report = String::from_utf8(server.mail(ALICE).remove(0)).unwrap();
+    assert!(report.contains("Status: 5.6.3"), "{report}");
+}
