@@ -119,6 +119,9 @@ pub(super) fn narrowed(account: &Account, password: &StoredAppPassword) -> Accou
     if narrowing.require_tls {
         narrowed.protection.tls = AccountTls::Require;
     }
+    if let Some(files_copies) = narrowing.files_copies {
+        narrowed.habits.files_copies = files_copies;
+    }
     narrowed.hold = narrowing.hold;
     narrowed.ends_at = narrowing.expires_at;
     narrowed

@@ -87,6 +87,8 @@ pub struct Account {
     pub name: Arc<str>,
     /// The account's own address: the From: of messages that come without one.
     pub address: Mailbox,
+    /// Where it gets mail itself, whatever it signed in with.
+    pub mailbox: Mailbox,
     /// What it may send as.
     pub rights: Rights,
     /// Whether it may sign in.
@@ -259,6 +261,7 @@ impl Accounts {
             return Ok(None);
         };
         let mut account = account_of(&stored);
+        account.habits = self.store.habits(stored.id).await?;
         if let Some(id) = by.app_password {
             let apps = self.store.app_passwords(by.account).await?;
             match app::by_id(&apps, id) {
@@ -273,7 +276,6 @@ impl Accounts {
             .await?;
         let ours = self.ours().await?;
         account.brake = self.store.brake(stored.id).await?;
-        account.habits = self.store.habits(stored.id).await?;
         volumes::bound(&mut account, &stored, &limits, by.app_password, &ours);
         let account = Arc::new(account);
         lock(&self.memory).keep_account(generation, by.app_password, &account);
@@ -341,6 +343,7 @@ fn account_of(stored: &StoredAccount) -> Account {
         id: stored.id,
         name: stored.name.as_str().into(),
         address: stored.address.clone(),
+        mailbox: stored.address.clone(),
         rights: Rights::new(patterns),
         stale_at: granted().map(|(_, until)| *until).min(),
         enabled: stored.enabled,

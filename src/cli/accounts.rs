@@ -117,6 +117,14 @@ pub enum UserCommand {
         #[arg(value_parser = clap::value_parser!(u32).range(0..=120))]
         seconds: u32,
     },
+    /// File a copy of what an account sends in its own folder of sent mail, read; not for mail programs
+    /// that do that themselves. An app password can say otherwise.
+    SentCopy {
+        /// Its login name.
+        name: String,
+        /// on or off.
+        on: String,
+    },
     /// Set how urgent an account's mail may be (MT-PRIORITY, RFC 6710).
     Priority {
         /// Its login name.
@@ -316,21 +324,13 @@ impl UserCommand {
             }
             UserCommand::Brake { name, on } => {
                 let name = login(&name)?;
-                let is_on = match on.as_str() {
-                    "on" => true,
-                    "off" => false,
-                    other => bail!("say on or off, not \"{other}\""),
-                };
+                let is_on = switch(&on)?;
                 store.enable_brake(&name, is_on).await?;
                 done(format!("Brake of {name} is {on}."), "brake set", &name)
             }
             UserCommand::ForceFrom { name, on } => {
                 let name = login(&name)?;
-                let is_on = match on.as_str() {
-                    "on" => true,
-                    "off" => false,
-                    other => bail!("say on or off, not \"{other}\""),
-                };
+                let is_on = switch(&on)?;
                 store.set_habit(&name, Habit::ForcesFrom(is_on)).await?;
                 let text = match is_on {
                     true => format!("Mail of {name} speaks in its own name always."),
@@ -348,6 +348,16 @@ impl UserCommand {
                     },
                     json!({ "done": "undo window set", "name": name, "seconds": seconds }),
                 )
+            }
+            UserCommand::SentCopy { name, on } => {
+                let name = login(&name)?;
+                let is_on = switch(&on)?;
+                store.set_habit(&name, Habit::FilesCopies(is_on)).await?;
+                let text = match is_on {
+                    true => format!("Copies of what {name} sends are filed."),
+                    false => format!("No copies of what {name} sends are filed."),
+                };
+                done(text, "sent copy set", &name)
             }
             UserCommand::Priority { name, most } => {
                 let name = login(&name)?;
@@ -458,6 +468,14 @@ fn level_word(level: Option<Level>) -> &'static str {
     level.map_or("of the site", Level::as_str)
 }
 
+fn switch(word: &str) -> Result<bool> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => bail!("say on or off, not \"{other}\""),
+    }
+}
+
 fn done(text: String, what: &str, name: &str) -> Answer {
     Answer::done(text, json!({ "done": what, "name": name }))
 }
@@ -515,6 +533,9 @@ fn show(account: &StoredAccount, beside: &Beside) -> Answer {
     if beside.certificates > 0 {
         lines.push(("certificates", beside.certificates.to_string()));
     }
+    if habits.files_copies {
+        lines.push(("copies", "of what it sends are filed".to_owned()));
+    }
     if habits.forces_from {
         lines.push(("speaks", "in its own name always".to_owned()));
     }
@@ -528,6 +549,7 @@ fn show(account: &StoredAccount, beside: &Beside) -> Answer {
     lines.push(("password set", timestamp(account.password_changed_at)));
     let mut shown = object(account);
     shown["certificates"] = json!(beside.certificates);
+    shown["sent_copy"] = json!(habits.files_copies);
     shown["forces_from"] = json!(habits.forces_from);
     shown["undo_seconds"] = json!(undo_seconds);
     shown["priority"] = json!(habits.priority.number());

@@ -61,6 +61,10 @@ pub enum AppPasswordCommand {
         /// All its mail goes as with REQUIRETLS (RFC 8689).
         #[arg(long)]
         require_tls: bool,
+        /// yes or no: whether copies of its mail are filed among the account's sent mail; no where its
+        /// mail program does that itself. Unset: as gatepost user sent-copy has it.
+        #[arg(long, value_name = "YES|NO")]
+        sent_copy: Option<String>,
     },
     /// List an account's, with their last use.
     List {
@@ -103,6 +107,7 @@ impl AppPasswordCommand {
                 per_day,
                 hold,
                 require_tls,
+                sent_copy,
             } => {
                 let account = account(&store, &user).await?;
                 check_label(&label)?;
@@ -113,6 +118,12 @@ impl AppPasswordCommand {
                     require_tls,
                     hold,
                     expires_at: expires.map(|text| end(&text, now)).transpose()?,
+                    files_copies: match sent_copy.as_deref() {
+                        None => None,
+                        Some("yes") => Some(true),
+                        Some("no") => Some(false),
+                        Some(other) => bail!("--sent-copy is yes or no, not \"{other}\""),
+                    },
                 };
                 let others = store.app_passwords(account.id).await?.len();
                 ensure!(
@@ -277,6 +288,10 @@ fn narrowed_to(narrowing: &Narrowing, now: SystemTime) -> Vec<String> {
     if narrowing.require_tls {
         words.push("REQUIRETLS".to_owned());
     }
+    words.extend(narrowing.files_copies.map(|files| match files {
+        true => "copy to Sent".to_owned(),
+        false => "no copy to Sent".to_owned(),
+    }));
     words
 }
 
@@ -295,6 +310,7 @@ fn object(password: &StoredAppPassword) -> Value {
         "expires_at": narrowing.expires_at.map(timestamp),
         "hold": narrowing.hold,
         "require_tls": narrowing.require_tls,
+        "sent_copy": narrowing.files_copies,
     })
 }
 

@@ -52,8 +52,8 @@ const MX: &[&str] = &[
 /// Whether `key` means something to a route of this transport.
 pub(super) fn fits(transport: &str, key: &str) -> bool {
     let own: &[&str] = match transport {
-        "maildir" => &["path", "recipients"],
-        "lmtp" => &["recipients"],
+        "maildir" => &["path", "recipients", "sent_folder"],
+        "lmtp" => &["recipients", "sent_folder"],
         "mx" => MX,
         _ => &[],
     };
@@ -114,6 +114,10 @@ fn route(
     }
     let origins = origins::origins("", &written.senders, &written.accounts, complaints);
     unfitting(written, complaints);
+    if !is_folder(&written.sent_folder) {
+        let text = "takes up to 64 letters, digits, blanks, \"-\" and \"_\", with a letter or digit at both ends";
+        complaints.about("sent_folder", text);
+    }
     let recipients = match written.recipients {
         Recipients::Accounts => LocalRecipients::Accounts,
         Recipients::Any => LocalRecipients::Any,
@@ -122,10 +126,12 @@ fn route(
         "maildir" => Transport::Maildir {
             path: written.path.clone(),
             recipients,
+            sent_folder: written.sent_folder.as_str().into(),
         },
         "lmtp" => Transport::Lmtp {
             hop: hop::hop(written, hop::Service::Mailboxes, passwords, complaints)?,
             recipients,
+            sent_folder: written.sent_folder.as_str().into(),
         },
         "relay" => Transport::Relay(hop::hop(
             written,
@@ -153,6 +159,17 @@ fn route(
 }
 
 /// Complains of keys that mean nothing to the route's transport.
+/// Whether it can name a folder in a Maildir (Maildir++ divides names by dots) and the detail of an
+/// address.
+fn is_folder(name: &str) -> bool {
+    let ends = |it: Option<char>| it.is_some_and(|c| c.is_ascii_alphanumeric());
+    let fits = |c: char| c.is_ascii_alphanumeric() || " -_".contains(c);
+    name.len() <= 64
+        && ends(name.chars().next())
+        && ends(name.chars().last())
+        && name.chars().all(fits)
+}
+
 fn unfitting(written: &Route, complaints: &mut Complaints<'_>) {
     let transport = &written.transport;
     if !TRANSPORTS.contains(&transport.as_str()) {

@@ -47,6 +47,8 @@ pub struct Recipient {
     pub notify: Option<Notify>,
     /// ORCPT, where the client gave it (RFC 3461 §4.2).
     pub original: Option<OriginalRecipient>,
+    /// Not to be delivered but filed among what the account of this address sent.
+    pub is_copy: bool,
 }
 
 impl From<Mailbox> for Recipient {
@@ -56,6 +58,7 @@ impl From<Mailbox> for Recipient {
             mailbox,
             notify: None,
             original: None,
+            is_copy: false,
         }
     }
 }

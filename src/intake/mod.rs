@@ -36,12 +36,14 @@ pub use withdraw::cancels;
 use crate::{
     accounts::{Account, Accounts},
     dkim::Dkim,
-    envelope::{BodyType, Deadline, Envelope, Identity, Level, QueueId, TlsFacts, TlsWish},
+    envelope::{
+        BodyType, Deadline, Envelope, Identity, Level, QueueId, Recipient, TlsFacts, TlsWish,
+    },
     filter::Filter,
     message::{Limits, message_id},
     policy::brake::Step,
     session::{MessageVerdict, SenderVerdict},
-    smtp::{DeliverBy, Domain, FutureRelease, Priority, ReversePath},
+    smtp::{DeliverBy, Domain, FutureRelease, Notify, Priority, ReversePath},
     spool::{CustodyError, NewMessage, Spool, Start},
 };
 
@@ -300,6 +302,13 @@ impl Intake {
             .map_err(|error| Refusal::Accounts(error.to_string()))?;
         let sent = counted.map_err(Refusal::OverLimit)?;
         let braked = self.braked(&account, &sent, received_at).await;
+        if account.habits.files_copies {
+            envelope.recipients.push(Recipient {
+                notify: Some(Notify::NEVER),
+                is_copy: true,
+                ..account.mailbox.clone().into()
+            });
+        }
         let release_request = submission.hold;
         let undo_until = match account.habits.undo {
             Duration::ZERO => None,

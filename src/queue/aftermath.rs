@@ -327,14 +327,15 @@ impl Ending {
     }
 }
 
-/// Mail of a null sender is reported to nobody (RFC 5321 §6.1); whose it was can look it up.
+/// Mail of a null sender is reported to nobody (RFC 5321 §6.1), nor is a copy that cannot be filed;
+/// whose it was can look it up.
 fn undeliverable(
     message: &Message,
     recipient: &DueRecipient,
     outcome: &Outcome,
     at: SystemTime,
 ) -> Option<Event> {
-    if message.sender.mailbox().is_some() {
+    if message.sender.mailbox().is_some() && !recipient.is_copy {
         return None;
     }
     Some(Event {

@@ -402,6 +402,7 @@ async fn a_real_maildir_is_filled() {
     route.transport = Transport::Maildir {
         path: format!("{}/{{domain}}/{{local}}", root.path().display()),
         recipients: LocalRecipients::Any,
+        sent_folder: "Sent".into(),
     };
     let options = Options {
         routes: RouteTable::new(vec![route]).unwrap(),

@@ -63,6 +63,7 @@ impl Session {
             mailbox,
             notify: parameters.notify,
             original: parameters.original_recipient,
+            is_copy: false,
         };
         self.ask(Asking::Recipient(transaction, recipient), question);
     }

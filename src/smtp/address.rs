@@ -207,6 +207,21 @@ impl Mailbox {
         &self.local
     }
 
+    /// The same with a detail behind its local part (RFC 5233 §1), `alice+Sent@…`; itself where no
+    /// address would come of that.
+    pub fn with_detail(&self, detail: &str) -> Self {
+        let local = format!("{}+{detail}", self.unquoted_local_part());
+        let quoted = local.replace('\\', "\\\\").replace('"', "\\\"");
+        let domain = &self.domain;
+        let spelled = [
+            format!("{local}@{domain}"),
+            format!("\"{quoted}\"@{domain}"),
+        ];
+        let mut found = spelled.iter().filter_map(|it| Mailbox::parse(it).ok());
+        let same = |it: &Mailbox| it.unquoted_local_part() == local;
+        found.find(same).unwrap_or_else(|| self.clone())
+    }
+
     /// The local part as its domain's host sees it: without quotes and backslashes.
     pub fn unquoted_local_part(&self) -> String {
         let Some(inner) = self
@@ -554,5 +569,31 @@ mod tests {
         );
         assert_eq!(split_path("a@b.c"), None);
         assert_eq!(split_path("<a@b.c"), None);
+    }
+
+    #[test]
+    fn details_stand_behind_the_local_part() {
+        let long = "a".repeat(LOCAL_PART_MAX);
+        for (address, detail, expected) in [
+            ("alice@b.example", "Sent", "alice+Sent@b.example"),
+            (
+                "alice@b.example",
+                "Sent Items",
+                "\"alice+Sent Items\"@b.example",
+            ),
+            (
+                "\"a \\\"b\"@b.example",
+                "Sent",
+                "\"a \\\"b+Sent\"@b.example",
+            ),
+            (
+                &format!("{long}@b.example"),
+                "Sent",
+                &format!("{long}@b.example"),
+            ),
+        ] {
+            let mailbox = Mailbox::parse(address).unwrap();
+            assert_eq!(mailbox.with_detail(detail).to_string(), expected);
+        }
     }
 }

@@ -122,6 +122,7 @@ fn readable(message: &ClaimedMessage) -> Result<Claim, &'static str> {
                 .original
                 .as_deref()
                 .and_then(OriginalRecipient::parse),
+            is_copy: recipient.is_copy,
             attempts: recipient.attempts,
             delay_told_at: recipient.delay_told_at,
             unprotected_since: recipient.unprotected_since,

@@ -144,6 +144,8 @@ pub struct DueRecipient {
     pub notify: Option<Notify>,
     /// ORCPT (RFC 3461 §4.2).
     pub original: Option<OriginalRecipient>,
+    /// Not to be delivered but filed among what the account of this address sent.
+    pub is_copy: bool,
     /// Attempts made before.
     pub attempts: u32,
     /// When its sender last heard that it is delayed.
@@ -160,6 +162,7 @@ impl DueRecipient {
             address: recipient.mailbox,
             notify: recipient.notify,
             original: recipient.original,
+            is_copy: recipient.is_copy,
             attempts: 0,
             delay_told_at: None,
             unprotected_since: None,

@@ -78,7 +78,9 @@ impl Spool {
             },
         };
         let tally = self.change_all(&change).await?;
-        Ok((tally.recipients, tally.under_way))
+        // Whether a copy was filed is no matter to who takes mail back.
+        let recipients = tally.recipients - tally.copies;
+        Ok((recipients, tally.under_way - tally.copies_under_way))
     }
 
     async fn change_all(&self, change: &Change) -> Result<Tally, CustodyError> {

@@ -31,6 +31,8 @@ pub struct Narrowing {
     pub hold: bool,
     /// When it ends.
     pub expires_at: Option<SystemTime>,
+    /// Whether copies of its mail are filed; none: as the account has it.
+    pub files_copies: Option<bool>,
 }
 
 /// An app password to be added.
@@ -97,6 +99,7 @@ type Row = (
     Option<String>,
     i64,
     i64,
+    Option<bool>,
 );
 
 impl Store {
@@ -133,8 +136,8 @@ impl Store {
             r#"
             INSERT INTO app_passwords
                    (account_id, label, keyed_hash, scram_stored_key, scram_server_key,
-                    require_tls, created_at, expires_at, hold)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    require_tls, created_at, expires_at, hold, files_copies)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
             RETURNING app_password_id
             "#,
         )
@@ -147,6 +150,7 @@ impl Store {
         .bind(seconds(now))
         .bind(new.narrowing.expires_at.map(seconds))
         .bind(i64::from(new.narrowing.hold))
+        .bind(new.narrowing.files_copies)
         .fetch_one(&mut *change)
         .await
         .map_err(|error| taken(error, &format!("app password {:?} of {name}", new.label)))?;
@@ -183,7 +187,8 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             r#"
             SELECT app_password_id, label, keyed_hash, scram_stored_key, scram_server_key,
-                   require_tls, created_at, expires_at, last_used_at, last_network, uses, hold
+                   require_tls, created_at, expires_at, last_used_at, last_network, uses, hold,
+                   files_copies
               FROM app_passwords
              WHERE account_id = $1
              ORDER BY label
@@ -288,6 +293,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAppPassw
         last_network,
         uses,
         hold,
+        files_copies,
     ) = row;
     let rows: Vec<(String, String)> = sqlx::query_as(
         r#"
@@ -304,6 +310,7 @@ async fn whole(reader: &mut SqliteConnection, row: Row) -> Result<StoredAppPassw
         require_tls: require_tls != 0,
         hold: hold != 0,
         expires_at: expires_at.map(time),
+        files_copies,
         ..Narrowing::default()
     };
     for (kind, value) in rows {
@@ -394,6 +401,7 @@ mod tests {
             to: vec![Domain::parse("B\u{fc}cher.example").unwrap()],
             networks: vec!["192.0.2.0/24".parse().unwrap()],
             hold: true,
+            files_copies: Some(false),
             require_tls: true,
             expires_at: Some(NOW + Duration::from_secs(60)),
         };

@@ -17,6 +17,8 @@ pub struct Habits {
     pub forces_from: bool,
     /// How urgent it is at most (RFC 6710 §4.1).
     pub priority: Priority,
+    /// A copy of it is filed among what the account sent.
+    pub files_copies: bool,
 }
 
 /// One of them.
@@ -28,6 +30,8 @@ pub enum Habit {
     ForcesFrom(bool),
     /// How urgent.
     Priority(Priority),
+    /// Whether.
+    FilesCopies(bool),
 }
 
 impl Store {
@@ -36,18 +40,20 @@ impl Store {
     /// # Errors
     /// [`AccountError::Store`].
     pub async fn habits(&self, account: AccountId) -> Result<Habits, AccountError> {
-        let row: Option<(i64, bool, i64)> =
-            sqlx::query_as("SELECT undo, forces_from, priority FROM habits WHERE account_id = $1")
-                .bind(account.0)
-                .fetch_optional(self.reader())
-                .await?;
-        let Some((undo, forces_from, priority)) = row else {
+        let row: Option<(i64, bool, i64, bool)> = sqlx::query_as(
+            "SELECT undo, forces_from, priority, files_copies FROM habits WHERE account_id = $1",
+        )
+        .bind(account.0)
+        .fetch_optional(self.reader())
+        .await?;
+        let Some((undo, forces_from, priority, files_copies)) = row else {
             return Ok(Habits::default());
         };
         Ok(Habits {
             undo: Duration::from_secs(u64::try_from(undo).unwrap_or(0)),
             forces_from,
             priority: Priority::new(priority).unwrap_or_default(),
+            files_copies,
         })
     }
 
@@ -69,6 +75,10 @@ impl Store {
             ),
             Habit::ForcesFrom(on) => (
                 "UPDATE habits SET forces_from = $2 WHERE account_id = $1",
+                i64::from(on),
+            ),
+            Habit::FilesCopies(on) => (
+                "UPDATE habits SET files_copies = $2 WHERE account_id = $1",
                 i64::from(on),
             ),
             Habit::Priority(most) => (

@@ -10,7 +10,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Version, name and text of each step, in order.
-const MIGRATIONS: [(i64, &str, &str); 18] = [
+const MIGRATIONS: [(i64, &str, &str); 19] = [
     (
         1,
         "accounts",
@@ -100,6 +100,11 @@ const MIGRATIONS: [(i64, &str, &str); 18] = [
         18,
         "binary",
         include_str!("../../migrations/sqlite/0018_binary.sql"),
+    ),
+    (
+        19,
+        "sent_copies",
+        include_str!("../../migrations/sqlite/0019_sent_copies.sql"),
     ),
 ];
 

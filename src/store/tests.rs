@@ -74,7 +74,7 @@ async fn a_second_start_finds_the_schema_in_place() {
         .fetch_one(store.reader())
         .await
         .unwrap();
-    assert_eq!(steps, 18);
+    assert_eq!(steps, 19);
 }
 
 #[tokio::test]

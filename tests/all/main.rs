@@ -33,6 +33,7 @@ mod rights;
 mod routes;
 mod running;
 mod scram;
+mod sent;
 mod server;
 mod session_properties;
 mod tls;

@@ -63,6 +63,9 @@ table! {
         path: String = String::new(),
         /// maildir, lmtp: who has a mailbox there: "accounts" (others are refused at RCPT) or "any".
         recipients: Recipients = Recipients::Accounts,
+        /// maildir, lmtp: the folder for copies of what its mailboxes' owners send (gatepost user
+        /// sent-copy). LMTP has it as a detail behind the local part, alice+Sent@….
+        sent_folder: String = "Sent".into(),
         /// lmtp, relay: "smtp.provider.example:465", "[2001:db8::1]:587" or "unix:/run/dovecot/lmtp".
         /// Several are tried in this order; { host = "…", order = 10, weight = 1 } says otherwise.
         hosts: Vec<RouteHost> = Vec::new(),

@@ -14,7 +14,7 @@ use crate::{
         smtp::{Connection, Reach, Sent, Standing},
     },
     envelope::{BodyType, Link, Outcome, Reporting, Status, TlsWish, Voice},
-    smtp::{ByMode, EnhancedCode, Notify},
+    smtp::{ByMode, EnhancedCode, Mailbox, Notify},
     spool::{Content, DueRecipient},
 };
 
@@ -222,6 +222,7 @@ impl<'a> Carry<'a> {
             Protocol::Smtp => recipient.clone(),
             // We tell of a delivery to a mailbox ourselves; twice would be too often.
             Protocol::Lmtp => DueRecipient {
+                address: self.lmtp_address(recipient),
                 notify: recipient.notify.map(Notify::without_success),
                 ..recipient.clone()
             },
@@ -231,6 +232,15 @@ impl<'a> Carry<'a> {
         let mut message = outbound::message(self.attempt, &recipients, content, body, extensions);
         message.requiretls &= connection.passes_requiretls_on();
         message
+    }
+
+    /// The address, with the folder as its detail where a copy is to be filed.
+    fn lmtp_address(&self, recipient: &DueRecipient) -> Mailbox {
+        let folder = self.attempt.route.transport.sent_folder();
+        match folder.filter(|_| recipient.is_copy) {
+            Some(folder) => recipient.address.with_detail(folder),
+            None => recipient.address.clone(),
+        }
     }
 
     /// Writes down who is decided; whether anybody is.

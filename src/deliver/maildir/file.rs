@@ -1,4 +1,4 @@
-//! One message file on its way from `tmp/` to `new/`.
+//! One message file on its way from `tmp/` to `new/`, or to `cur/` where it counts as seen.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,12 +19,19 @@ pub(super) enum Fault {
     Folder(io::Error),
 }
 
+/// Whether its reader knows a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Seen {
+    No,
+    Yes,
+}
+
 /// A file in `tmp/`; removed when dropped unpublished.
 #[derive(Debug)]
 pub(super) struct Staged {
     file: File,
     tmp: PathBuf,
-    new: PathBuf,
+    target: PathBuf,
     published: bool,
 }
 
@@ -36,7 +43,7 @@ impl Staged {
     ///
     /// A file of that name is what an attempt cut short by a crash left there, and makes room:
     /// the claim on a recipient keeps two attempts from running at once.
-    pub(super) fn create(maildir: &Path, name: &str) -> io::Result<Staged> {
+    pub(super) fn create(maildir: &Path, name: &str, seen: Seen) -> io::Result<Staged> {
         let tmp = maildir.join("tmp").join(name);
         let mut options = OpenOptions::new();
         // `create_new` follows no symbolic link.
@@ -51,7 +58,10 @@ impl Staged {
         Ok(Staged {
             file,
             tmp,
-            new: maildir.join("new").join(name),
+            target: match seen {
+                Seen::No => maildir.join("new").join(name),
+                Seen::Yes => maildir.join("cur").join(format!("{name}:2,S")),
+            },
             published: false,
         })
     }
@@ -73,13 +83,13 @@ impl Staged {
         self.file.sync_all()
     }
 
-    /// Moves the file into `new/`, where readers see it, in the place of one of the same name.
+    /// Moves the file to where readers see it, in the place of one of the same name.
     ///
     /// The entry is durable only after a sync of the directory.
     pub(super) fn publish(mut self) -> io::Result<PathBuf> {
-        fs::rename(&self.tmp, &self.new)?;
+        fs::rename(&self.tmp, &self.target)?;
         self.published = true;
-        Ok(std::mem::take(&mut self.new))
+        Ok(std::mem::take(&mut self.target))
     }
 }
 

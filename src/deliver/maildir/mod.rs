@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 
 use self::{
     directory_sync::DirectorySyncs,
-    file::{Fault, Staged},
+    file::{Fault, Seen, Staged},
     folders::Folders,
 };
 use super::{Attempt, deferred};
@@ -136,20 +136,29 @@ impl Disk {
         attempt: &Attempt,
         recipient: &DueRecipient,
     ) -> Result<PathBuf, Fault> {
-        let maildir = maildir_path(template, &recipient.address);
+        let mut maildir = maildir_path(template, &recipient.address);
         let name = self.file_name(attempt, recipient);
+        let (mut seen, mut added) = (Seen::No, added_fields(attempt, recipient));
+        if recipient.is_copy {
+            // A mailbox that has folders is one itself.
+            self.folders.prepare(&maildir).map_err(Fault::Folder)?;
+            let folder = attempt.route.transport.sent_folder().unwrap_or("Sent");
+            maildir.push(format!(".{folder}"));
+            // It never arrived.
+            (seen, added) = (Seen::Yes, String::new());
+        }
         self.folders.prepare(&maildir).map_err(Fault::Folder)?;
-        let mut staged = match Staged::create(&maildir, &name) {
+        let mut staged = match Staged::create(&maildir, &name, seen) {
             // Somebody removed the Maildir since it was prepared.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.folders.forget(&maildir);
                 self.folders.prepare(&maildir).map_err(Fault::Folder)?;
-                Staged::create(&maildir, &name)
+                Staged::create(&maildir, &name, seen)
             }
             other => other,
         }
         .map_err(Fault::Folder)?;
-        staged.write(&added_fields(attempt, recipient), &attempt.content)?;
+        staged.write(&added, &attempt.content)?;
         staged.sync().map_err(Fault::Folder)?;
         staged.publish().map_err(Fault::Folder)
     }

@@ -101,6 +101,7 @@ fn attempt(body: StoredBody, addresses: &[&str]) -> Attempt {
             transport: Transport::Maildir {
                 path: "/unused/{address}".into(),
                 recipients: LocalRecipients::Any,
+                sent_folder: "Sent".into(),
             },
         }),
     }
@@ -296,7 +297,7 @@ async fn many_messages_at_once_into_one_maildir_all_arrive() {
 /// Runs a delivery up to a step and leaves everything as a killed process would.
 fn killed_after(step: &str, maildir: &Path, content: &Content) {
     Folders::default().prepare(maildir).unwrap();
-    let mut staged = Staged::create(maildir, NAME).unwrap();
+    let mut staged = Staged::create(maildir, NAME, Seen::No).unwrap();
     if step == "creating" {
         return std::mem::forget(staged);
     }

@@ -69,7 +69,7 @@ impl Entity {
             has_mime_version: false,
             long_header: section
                 .split_inclusive(|octet| *octet == b'\n')
-                .any(|line| is_unfit(line)),
+                .any(is_unfit),
             eight_bit_header: !section.is_ascii(),
         };
         let Ok(found) = fields(section) else {

@@ -30,6 +30,8 @@ pub enum Transport {
         path: String,
         /// Whom the route takes.
         recipients: LocalRecipients,
+        /// The folder of each mailbox for copies of what its owner sends.
+        sent_folder: Box<str>,
     },
     /// A program that puts mail into mailboxes, by LMTP (RFC 2033).
     Lmtp {
@@ -37,6 +39,8 @@ pub enum Transport {
         hop: Hop,
         /// Whom the route takes.
         recipients: LocalRecipients,
+        /// The folder of each mailbox for copies of what its owner sends.
+        sent_folder: Box<str>,
     },
     /// A smarthost, by SMTP.
     Relay(Hop),
@@ -73,6 +77,16 @@ impl Transport {
             Transport::Lmtp { hop, .. } | Transport::Relay(hop) => Some(hop.connections),
             Transport::Mx(mx) => Some(mx.connections),
             Transport::Maildir { .. } | Transport::Discard => None,
+        }
+    }
+
+    /// The folder of its mailboxes for copies of what their owners send, where it has mailboxes.
+    pub fn sent_folder(&self) -> Option<&str> {
+        match self {
+            Transport::Maildir { sent_folder, .. } | Transport::Lmtp { sent_folder, .. } => {
+                Some(sent_folder)
+            }
+            Transport::Relay(_) | Transport::Mx(_) | Transport::Discard => None,
         }
     }
 

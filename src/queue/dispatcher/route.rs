@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Dispatcher, Routed};
 use crate::{
     deliver::{Attempted, Standing},
-    envelope::Outcome,
+    envelope::{Outcome, Status},
     policy::routes::{Route, Transport},
     queue::{
         aftermath::Ends,
@@ -20,7 +20,7 @@ use crate::{
         recorder,
         reputation::Class,
     },
-    smtp::Priority,
+    smtp::{EnhancedCode, Priority},
     spool::{DueRecipient, Settlement},
 };
 
@@ -44,7 +44,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
     pub(super) fn route(&mut self, job: Job, done: &mpsc::Sender<Settlement>) {
         let mut groups: Vec<(Option<Arc<Route>>, Vec<DueRecipient>)> = Vec::new();
         // The last group of each next hop.
-        let mut open: HashMap<(Option<String>, String), usize> = HashMap::new();
+        let mut open: HashMap<(Option<String>, String, bool), usize> = HashMap::new();
         for recipient in job.recipients {
             let origin = job.message.origin();
             let route = self.options.routes.shared(&recipient.address, &origin);
@@ -61,7 +61,8 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                     (RECIPIENTS_APART, String::new())
                 }
             };
-            let key = (route.as_ref().map(|route| route.name.clone()), domain);
+            let name = route.as_ref().map(|route| route.name.clone());
+            let key = (name, domain, recipient.is_copy);
             match open.get(&key).and_then(|at| groups.get_mut(*at)) {
                 Some((_, recipients)) if recipients.len() < most => recipients.push(recipient),
                 Some(_) | None => {
@@ -73,6 +74,7 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
         // All of them first: none is over before every one has begun.
         groups.iter().for_each(|_| job.message.gather.open());
         for (route, recipients) in groups {
+            let is_copy = recipients.iter().any(|it| it.is_copy);
             let message = job.message.clone();
             *self.claimed.entry(message.id.clone()).or_default() += recipients.len();
             let job = Job {
@@ -80,6 +82,16 @@ impl<C: Custody, A: Arrivals, D: Carrier> Dispatcher<C, A, D> {
                 recipients,
             };
             match route {
+                Some(route) if is_copy && route.transport.sent_folder().is_none() => {
+                    let text = "no route keeps a mailbox of the account, so no copy is filed";
+                    let unasked = Unasked {
+                        route_kind: route.transport.kind(),
+                        outcome: Outcome::Failed(Status::new(EnhancedCode::new(5, 2, 0), text)),
+                        not_before: None,
+                        ends: Ends::Old,
+                    };
+                    self.defer(job, &Arc::from(route.name.as_str()), unasked, done);
+                }
                 Some(route) if matches!(route.transport, Transport::Mx(_)) => {
                     self.seek(job, route);
                 }

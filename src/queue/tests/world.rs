@@ -205,6 +205,7 @@ pub(super) fn table(domains: &[&str]) -> RouteTable {
         transport: Transport::Maildir {
             path: "/m/{address}".into(),
             recipients: LocalRecipients::Any,
+            sent_folder: "Sent".into(),
         },
     });
     RouteTable::new(routes.collect()).unwrap()

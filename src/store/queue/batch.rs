@@ -277,6 +277,7 @@ impl Batch {
                 .optional_text(recipient.original.as_ref().map(OriginalRecipient::as_str))
                 .text(status)
                 .number(envelope.timing.urgency().number())
+                .number(i64::from(recipient.is_copy))
                 .end();
         }
         if let Some(sent) = row.sent {

@@ -67,10 +67,14 @@ pub struct Cursor {
 pub struct Tally {
     /// Recipients changed.
     pub recipients: u64,
+    /// Of these, copies to be filed.
+    pub copies: u64,
     /// Messages that they belong to.
     pub messages: u64,
     /// Recipients that a living process has claimed: let be.
     pub under_way: u64,
+    /// Of these, copies to be filed.
+    pub copies_under_way: u64,
     /// The first of these.
     pub let_be: Vec<Place>,
     /// Recipients that were due already, where the change would have made them so.
@@ -130,6 +134,8 @@ impl Tally {
     /// Takes another one's counts over.
     pub fn append(&mut self, mut other: Tally) {
         self.recipients += other.recipients;
+        self.copies += other.copies;
+        self.copies_under_way += other.copies_under_way;
         self.messages += other.messages;
         self.under_way += other.under_way;
         self.due_already += other.due_already;
@@ -273,7 +279,7 @@ impl Store {
 /// A recipient: its message's number and its own.
 type Key = (i64, i64);
 
-type TakenColumns = (i64, i64, Vec<u8>, Vec<u8>, String, i64);
+type TakenColumns = (i64, i64, Vec<u8>, Vec<u8>, String, i64, bool);
 
 /// Which recipients are to be changed.
 pub(super) struct Wanted<'a> {
@@ -300,7 +306,7 @@ pub(super) async fn take(
     part.tally.missed += (keys.len() - rows.len()) as u64;
     let mut taken = Vec::with_capacity(rows.len());
     let due_after = wanted.due_after.map(milliseconds);
-    for (message, number, queue_id, recipient, state, due_at) in rows {
+    for (message, number, queue_id, recipient, state, due_at, is_copy) in rows {
         let state = RecipientState::parse(&state).filter(|state| wanted.states.contains(state));
         let place = || Place {
             queue_id: lossy(queue_id),
@@ -309,12 +315,16 @@ pub(super) async fn take(
         match state {
             Some(RecipientState::Claimed) => {
                 part.tally.under_way += 1;
+                part.tally.copies_under_way += u64::from(is_copy);
                 if part.tally.let_be.len() < NAMED {
                     part.tally.let_be.push(place());
                 }
             }
             Some(_) if due_after.is_some_and(|now| due_at <= now) => part.tally.due_already += 1,
-            Some(_) => taken.push((message, number)),
+            Some(_) => {
+                part.tally.copies += u64::from(is_copy);
+                taken.push((message, number));
+            }
             None => part.tally.missed += 1,
         }
     }

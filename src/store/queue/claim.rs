@@ -62,6 +62,8 @@ pub struct ClaimedRecipient {
     pub notify: Option<String>,
     /// ORCPT as spelled.
     pub original: Option<String>,
+    /// Not to be delivered but filed among what the account of this address sent.
+    pub is_copy: bool,
     /// Attempts made before.
     pub attempts: u32,
     /// When its sender last heard of the delay.
@@ -113,7 +115,8 @@ impl Store {
             .await?;
         rows.sort_unstable_by_key(|(message, number, ..)| (*message, *number));
         let mut claimed: Vec<ClaimedMessage> = Vec::new();
-        for (message, number, address, attempts, notify, original, told_at, since) in rows {
+        for (message, number, address, attempts, notify, original, told_at, since, is_copy) in rows
+        {
             if claimed.last().is_none_or(|last| last.number != message) {
                 claimed.push(message_row(&mut transaction, message).await?);
             }
@@ -123,6 +126,7 @@ impl Store {
                     address: lossy(address),
                     notify,
                     original,
+                    is_copy,
                     attempts,
                     delay_told_at: told_at.map(time),
                     unprotected_since: since.map(time),
@@ -239,6 +243,7 @@ type RecipientColumns = (
     Option<String>,
     Option<i64>,
     Option<i64>,
+    bool,
 );
 impl MessageColumns {
     fn read(row: &SqliteRow) -> sqlx::Result<Self> {
@@ -471,7 +476,7 @@ pub(super) const CLAIM: &str = concat!(
              ORDER BY max(priority) DESC, min(next_attempt_at)
              LIMIT ?4)
     RETURNING message, number, address, attempts, notify, original, delay_told_at,
-              unprotected_since
+              unprotected_since, is_copy
 "#
 );
 

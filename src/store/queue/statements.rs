@@ -32,9 +32,9 @@ macro_rules! accept {
 
         INSERT INTO recipients
                (message, number, address, status, next_attempt_at, claimed_by, notify, original,
-                priority)
+                priority, is_copy)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 7, value ->> 3, value ->> 4,
-               value ->> 5, value ->> 6, value ->> 8
+               value ->> 5, value ->> 6, value ->> 8, value ->> 9
           FROM json_each($3);
 
         INSERT INTO sent_volumes (scope, slot, messages, recipients, outside, first_time)
@@ -89,6 +89,11 @@ macro_rules! settle {
          WHERE j.value ->> 7 = 'failed'
            AND m.account IS NOT NULL
            AND m.report_of IS NULL
+           AND NOT EXISTS (SELECT 1
+                             FROM recipients AS r
+                            WHERE r.message = m.number
+                              AND r.number = j.value ->> 1
+                              AND r.is_copy)
          GROUP BY 1, 2
             ON CONFLICT (scope, slot) DO UPDATE
            SET failed = failed + excluded.failed;

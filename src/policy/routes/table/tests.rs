@@ -32,6 +32,7 @@ fn route(name: &str, domains: &[&str], origins: &[&str]) -> Route {
         transport: Transport::Maildir {
             path: "/m/{address}".into(),
             recipients: LocalRecipients::Any,
+            sent_folder: "Sent".into(),
         },
     }
 }

@@ -54,7 +54,7 @@ pub(in crate::store::queue) const STATES: &str = concat!(
     "SELECT r.message, r.number, m.id, r.address, ",
     state!(),
     r#"
-           , r.next_attempt_at
+           , r.next_attempt_at, r.is_copy
       FROM json_each($3) AS j
      CROSS JOIN recipients AS r ON r.message = j.value ->> 0 AND r.number = j.value ->> 1
      CROSS JOIN messages AS m ON m.number = r.message
