@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | desk | `cli` `server` `config` `admin` | know everybody, known by nobody |
 //! | hands | `listener` `intake` `queue` `deliver` `tlsrpt` | tasks that move mail, and tell of it |
-//! | keepers | `store` `spool` `accounts` `oauth` `web` `filter` `dkim` `dns` `reach` `tls` | each owns one thing of the outside world |
+//! | keepers | `store` `spool` `accounts` `oauth` `directory` `web` `filter` `dkim` `dns` `reach` `tls` | each owns one thing of the outside world |
 //! | machines | `session` `client` `policy` `report` | pure: no I/O, no clock, no randomness, no logging |
 //! | words | `smtp` `sasl` `envelope` `message` | plain octets and values: parse and write |
 //!
@@ -47,6 +47,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod deliver;
+pub mod directory;
 pub mod dkim;
 pub mod dns;
 pub mod envelope;

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{Account, app::AppPasswords};
 use crate::{
     envelope::{AccountId, AppPasswordId},
     policy::throttle::{Network, Recent},
-    store::credentials::ScramCredential,
+    store::{accounts::NO_PASSWORD, credentials::ScramCredential},
 };
 
 /// How long a place stays known after the last good sign-in from it (S28).
@@ -39,6 +39,18 @@ pub(super) struct Known {
     pub(super) places: Places,
     /// Set once a better hash is being made.
     pub(super) upgrading: AtomicBool,
+}
+
+impl Known {
+    /// Whether its own password may open it.
+    pub(super) fn opens(&self) -> bool {
+        self.account.enabled && !self.apps_only
+    }
+
+    /// Whether its password is not known here.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.hash.expose_secret() == NO_PASSWORD
+    }
 }
 
 /// Where an account signed in well, and when that was last written down.

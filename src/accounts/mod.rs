@@ -28,6 +28,7 @@
 mod app;
 mod behind;
 mod brake;
+mod elsewhere;
 mod memory;
 mod name;
 mod options;
@@ -54,8 +55,12 @@ use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::error;
 
-use self::{behind::Behind, memory::Memory, outcomes::Outcomes, secret::Secret, volumes::Volumes};
+use self::{
+    behind::Behind, elsewhere::Elsewhere, memory::Memory, outcomes::Outcomes, secret::Secret,
+    volumes::Volumes,
+};
 use crate::{
+    directory::Directory,
     envelope::{AccountId, AccountProtection, Identity, Moment},
     oauth,
     policy::{
@@ -136,6 +141,8 @@ pub struct Accounts {
     waiting: AtomicUsize,
     /// Checks tokens, where any are taken.
     verifier: ArcSwapOption<oauth::Verifier>,
+    /// Checks passwords of users that are not ours, where any may sign in.
+    elsewhere: ArcSwapOption<Elsewhere>,
     workbench: Arc<password::Workbench>,
     /// Read when it is first needed.
     secret: OnceCell<Secret>,
@@ -162,7 +169,7 @@ impl Accounts {
     /// defaults.
     pub fn open(store: Store, options: Options) -> Arc<Self> {
         let (behind, work) = mpsc::channel(behind::WAITING);
-        let tokens = verifier(&options);
+        let (tokens, directory) = (verifier(&options), elsewhere(&options));
         let accounts = Arc::new(Accounts {
             throttle: Mutex::new(Throttle::new(options.throttle)),
             settings: ArcSwap::from_pointee(Settings::new(options)),
@@ -172,6 +179,7 @@ impl Accounts {
             outcomes: Outcomes::new(random()),
             waiting: AtomicUsize::new(0),
             verifier: ArcSwapOption::from(tokens),
+            elsewhere: ArcSwapOption::from(directory),
             workbench: Arc::default(),
             secret: OnceCell::new(),
             hashes: AtomicU64::new(0),
@@ -194,6 +202,7 @@ impl Accounts {
         lock(&self.throttle).set_limits(options.throttle);
         let old = self.settings.load();
         self.verifier.store(verifier(&options));
+        self.elsewhere.store(elsewhere(&options));
         let mut settings = Settings::new(options);
         // Else two sets of workers would run while the old one empties.
         if settings.options.hashes_at_once() == old.options.hashes_at_once() {
@@ -329,6 +338,18 @@ fn verifier(options: &Options) -> Option<Arc<oauth::Verifier>> {
         Ok(verifier) => Some(Arc::new(verifier)),
         Err(error) => {
             error!(%error, "tokens cannot be checked");
+            None
+        }
+    }
+}
+
+/// What checks passwords of other users; where it cannot be made, they wait, and the log says why.
+fn elsewhere(options: &Options) -> Option<Arc<Elsewhere>> {
+    let options = options.directory.clone()?;
+    match Directory::open(&options) {
+        Ok(directory) => Some(Arc::new(Elsewhere { directory, options })),
+        Err(error) => {
+            error!(%error, "the directory cannot be asked");
             None
         }
     }

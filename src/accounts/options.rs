@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::password::{PasswordError, params};
 use crate::{
-    oauth,
+    directory, oauth,
     policy::{
         brake,
         throttle::{Limits, Network},
@@ -36,6 +36,8 @@ pub struct Options {
     pub scram_iterations: u32,
     /// Whose tokens are taken.
     pub oauth: Option<oauth::Options>,
+    /// Who knows passwords that we do not.
+    pub directory: Option<directory::Options>,
     /// What tells a stolen password from its owner.
     pub brake: brake::Options,
     /// Networks whose guesses are neither counted nor stopped.
@@ -55,6 +57,7 @@ impl Default for Options {
             scram: false,
             scram_iterations: 600_000,
             oauth: None,
+            directory: None,
             brake: brake::Options::default(),
             exempt: Vec::new(),
         }

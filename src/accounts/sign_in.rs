@@ -34,8 +34,8 @@ pub(super) struct Asked<'a> {
     pub settings: &'a Settings,
     pub attempt: Attempt<'a>,
     pub place: Network,
-    name: Option<&'a str>,
-    known: Option<Arc<Known>>,
+    pub name: Option<&'a str>,
+    pub known: Option<Arc<Known>>,
 }
 
 /// What a client that is who it says has shown besides.
@@ -185,12 +185,15 @@ impl Accounts {
         {
             return self.app_password(asked, known, app, credentials.authzid.as_deref());
         }
+        let is_elsewhere = known.as_ref().is_none_or(|known| known.is_elsewhere());
+        if is_elsewhere && let Some(elsewhere) = self.elsewhere.load_full() {
+            return self.elsewhere(&elsewhere, asked, credentials).await;
+        }
         let hash = known.as_ref().map_or(&settings.dummy, |known| &known.hash);
         let tag = self.outcomes.tag(attempt.name, hash, password);
         // One that this password must not open is never found among the good ones, or it would be
         // told by its speed.
-        let opens = |known: &Known| known.account.enabled && !known.apps_only;
-        let enabled = known.as_ref().filter(|known| opens(known));
+        let enabled = known.as_ref().filter(|known| known.opens());
         let remember = settings.options.remember;
         if let Some(known) = enabled
             && self.outcomes.was_right(&tag, self.now(), remember)
@@ -212,7 +215,7 @@ impl Accounts {
         if right && let Some(known) = enabled {
             // The account may have been changed while the hash was computed.
             match self.known(*name).await {
-                Ok(Some(still)) if opens(&still) && same(&still.hash, &known.hash) => {
+                Ok(Some(still)) if still.opens() && same(&still.hash, &known.hash) => {
                     self.outcomes.keep_right(tag, self.now());
                     return self.right(&still, place, settings, Shown::of(credentials));
                 }
@@ -241,8 +244,7 @@ impl Accounts {
             };
         }
         let keys = known.scram.as_ref().and_then(|scram| scram.keys.as_ref());
-        let opens = known.account.enabled && !known.apps_only;
-        if opens && keys.is_some_and(|keys| keys.same(&proof.keys)) {
+        if known.opens() && keys.is_some_and(|keys| keys.same(&proof.keys)) {
             let shown = Shown {
                 authzid,
                 password: None,
@@ -424,14 +426,14 @@ impl Accounts {
         Ok(known)
     }
 
-    fn allows(&self, attempt: &Attempt<'_>) -> bool {
+    pub(super) fn allows(&self, attempt: &Attempt<'_>) -> bool {
         lock(&self.throttle).allows(self.now(), attempt)
     }
 }
 
-/// Why no hash was computed.
+/// Why there is no outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stop {
+pub(super) enum Stop {
     Throttled,
     LineFull,
     Failed,

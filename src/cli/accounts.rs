@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{
@@ -25,7 +26,7 @@ use crate::{
     smtp::{Domain, Mailbox, Priority},
     store::{
         Store,
-        accounts::{NewAccount, StoredAccount},
+        accounts::{NO_PASSWORD, NewAccount, StoredAccount},
         credentials::ScramCredential,
         habits::{Habit, Habits},
     },
@@ -61,6 +62,9 @@ pub enum UserCommand {
         /// Its own address, in a domain that was added.
         #[arg(long)]
         address: Option<String>,
+        /// Its password is known to the directory, and not here.
+        #[arg(long, conflicts_with_all = ["password_stdin", "generate"])]
+        directory: bool,
         #[command(flatten)]
         password: PasswordFrom,
     },
@@ -270,23 +274,35 @@ impl UserCommand {
             UserCommand::Add {
                 name,
                 address,
+                directory,
                 password,
             } => {
                 let address = address.unwrap_or_else(|| name.clone());
                 let address =
                     Mailbox::parse(&address).with_context(|| format!("{address} is no address"))?;
                 let name = login(&name)?;
-                let password = password.take()?;
-                let made = hash_password(&password.secret, &loaded.options.accounts, None)?;
-                let account = NewAccount {
-                    name: &name,
-                    password_hash: &made.hash,
-                    scram: made.scram.as_ref(),
-                    address: &address,
-                };
-                store.add_account(account, now).await?;
-                let answer = done(format!("Added account {name}."), "account added", &name);
-                password.shown_in(answer)
+                let added = || done(format!("Added account {name}."), "account added", &name);
+                if directory {
+                    let account = NewAccount {
+                        name: &name,
+                        password_hash: &NO_PASSWORD.into(),
+                        scram: None,
+                        address: &address,
+                    };
+                    store.add_account(account, now).await?;
+                    added()
+                } else {
+                    let password = password.take()?;
+                    let made = hash_password(&password.secret, &loaded.options.accounts, None)?;
+                    let account = NewAccount {
+                        name: &name,
+                        password_hash: &made.hash,
+                        scram: made.scram.as_ref(),
+                        address: &address,
+                    };
+                    store.add_account(account, now).await?;
+                    password.shown_in(added())
+                }
             }
             UserCommand::Passwd { name, password } => {
                 let name = login(&name)?;
@@ -527,6 +543,9 @@ fn show(account: &StoredAccount, beside: &Beside) -> Answer {
     if let Some(iterations) = provable(account) {
         lines.push(("SCRAM", format!("{iterations} iterations")));
     }
+    if is_elsewhere(account) {
+        lines.push(("password", "known to the directory".to_owned()));
+    }
     if account.app_passwords_only {
         lines.push(("signs in", "with app passwords only".to_owned()));
     }
@@ -546,7 +565,9 @@ fn show(account: &StoredAccount, beside: &Beside) -> Answer {
         lines.push(("taken back", format!("within {undo_seconds} seconds")));
     }
     lines.push(("added", timestamp(account.created_at)));
-    lines.push(("password set", timestamp(account.password_changed_at)));
+    if !is_elsewhere(account) {
+        lines.push(("password set", timestamp(account.password_changed_at)));
+    }
     let mut shown = object(account);
     shown["certificates"] = json!(beside.certificates);
     shown["sent_copy"] = json!(habits.files_copies);
@@ -560,6 +581,11 @@ fn show(account: &StoredAccount, beside: &Beside) -> Answer {
             .collect(),
         objects: vec![shown],
     }
+}
+
+/// Whether its password is not known here.
+fn is_elsewhere(account: &StoredAccount) -> bool {
+    account.password_hash.expose_secret() == NO_PASSWORD
 }
 
 /// The iteration count where the account's password can be proved by SCRAM.
@@ -593,6 +619,7 @@ fn object(account: &StoredAccount) -> Value {
         "sends_as": sends_as(account),
         "level": account.protection.level.map(Level::as_str),
         "requiretls": account.protection.tls.as_str(),
+        "directory": is_elsewhere(account),
         "app_passwords_only": account.app_passwords_only,
         "scram_iterations": provable(account),
         "created_at": timestamp(account.created_at),

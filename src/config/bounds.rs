@@ -32,6 +32,12 @@ pub(super) fn bounds(config: &Config, wrong: &mut Wrong) {
         ("auth.waiting", config.auth.waiting as u64, 1, 100_000),
         ("auth.workers", config.auth.workers as u64, 0, 4096),
         (
+            "directory.at_once",
+            config.directory.at_once as u64,
+            1,
+            1_000,
+        ),
+        (
             "auth.scram_iterations",
             config.auth.scram_iterations.into(),
             4_096,

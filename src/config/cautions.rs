@@ -16,6 +16,11 @@ pub(super) fn cautions(loaded: &Loaded) -> Vec<Finding> {
             findings.push(loaded.finding(&key, text, Level::Warning));
         }
     }
+    if loaded.options.accounts.directory.is_some() && loaded.config.auth.scram {
+        let text = "programs that prefer SCRAM fail with passwords of the directory, which knows no \
+                    proofs; app passwords work with it";
+        findings.push(loaded.finding("auth.scram", text, Level::Warning));
+    }
     for (n, route) in loaded.options.queue.routes.routes().iter().enumerate() {
         let takes_all = route.domains.contains(&DomainPattern::Any) && route.origins.is_empty();
         if takes_all && matches!(route.transport, Transport::Discard) {

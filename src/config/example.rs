@@ -99,6 +99,7 @@ pub fn example() -> String {
     table(&mut text, "[auth]", &sample.auth);
     table(&mut text, "[auth.throttle]", &sample.auth.throttle);
     table(&mut text, "[oauth]", &sample.oauth);
+    table(&mut text, "[directory]", &sample.directory);
     table(
         &mut text,
         "[client_certificates]",

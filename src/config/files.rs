@@ -2,6 +2,7 @@
 
 use super::{
     Finding, Level, Loaded,
+    directory::secret_files,
     oauth::secret_file,
     passwords::{PasswordError, credentials_directory},
     routes::password_files,
@@ -13,7 +14,9 @@ pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
     let mut findings = Vec::new();
     let directory = credentials_directory();
     let files = password_files(&loaded.config).into_iter();
-    for (key, file) in files.chain(secret_file(&loaded.config)) {
+    let others = secret_file(&loaded.config).into_iter();
+    let others = others.chain(secret_files(&loaded.config));
+    for (key, file) in files.chain(others) {
         match file.read(directory.as_deref()) {
             Ok(_) => {}
             Err(error @ PasswordError::NoDirectory(_)) => {
@@ -36,6 +39,7 @@ pub(super) fn inspect(loaded: &Loaded) -> Vec<Finding> {
     }
     for (key, ca) in [
         ("oauth.ca", &loaded.config.oauth.ca),
+        ("directory.ca", &loaded.config.directory.ca),
         (
             "client_certificates.ca",
             &loaded.config.client_certificates.ca,

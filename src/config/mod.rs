@@ -6,6 +6,7 @@
 mod bounds;
 mod cautions;
 mod differences;
+mod directory;
 mod document;
 mod example;
 mod fields;

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     bounds::bounds,
+    directory::directory,
     oauth::oauth,
     passwords::Passwords,
     routes::routes,
@@ -556,6 +557,7 @@ fn accounts(config: &Config, passwords: &Passwords, wrong: &mut Wrong) -> accoun
         },
         scram: auth.scram,
         oauth: oauth(config, passwords, wrong),
+        directory: directory(config, passwords, wrong),
         scram_iterations: auth.scram_iterations,
         brake: brake::Options {
             enabled: config.brake.enabled,

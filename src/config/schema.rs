@@ -97,6 +97,8 @@ table! {
         auth: Auth = Auth::default(),
         /// Tokens in place of passwords.
         oauth: OAuth = OAuth::default(),
+        /// Users of somebody else's list.
+        directory: Directory = Directory::default(),
         /// Certificates in place of passwords.
         client_certificates: ClientCertificates = ClientCertificates::default(),
         /// What is done where a password seems to be stolen.
@@ -325,6 +327,51 @@ table! {
         /// How long the issuer may take to answer.
         timeout: Span = seconds(10),
         /// PEM file of authorities to trust beside those of the system.
+        ca: PathBuf = PathBuf::new(),
+    }
+}
+
+table! {
+    /// Somebody else's list of users, asked about passwords that are not known here and never written
+    /// to. A first good sign-in makes an account, which may then be given rights, limits and app
+    /// passwords like any other.
+    Directory {
+        /// "dovecot", "ldap" or "https"; empty: none.
+        kind: String = String::new(),
+        /// Whether a first good sign-in makes an account; false: only those sign in who were added with
+        /// gatepost user add --directory.
+        create: bool = true,
+        /// Put behind names without a domain, to make their address; empty: nothing.
+        domain: String = String::new(),
+        /// How long its word on a password is remembered: so long may one work that was changed.
+        remember: Span = seconds(60),
+        /// How long it may take to answer.
+        timeout: Span = seconds(10),
+        /// Questions at once.
+        at_once: usize = 16,
+        /// dovecot: the socket of its auth service for clients.
+        socket: PathBuf = "/run/dovecot/auth-client".into(),
+        /// ldap: "ldaps://ldap.example.org", "ldap://…" (with STARTTLS, or on this machine) or
+        /// "ldapi://%2frun%2fslapd%2fldapi". https: "https://…", asked by POST.
+        url: String = String::new(),
+        /// ldap: TLS before anything else, on ldap://.
+        starttls: bool = false,
+        /// ldap: the entry to bind as, with {user}, {local} and {domain} filled in, such as
+        /// "uid={local},ou=people,dc=example,dc=org". Empty: it is searched for.
+        bind_dn: String = String::new(),
+        /// ldap: where it is searched for.
+        base: String = String::new(),
+        /// ldap: what its one entry fits.
+        filter: String = "(mail={user})".into(),
+        /// ldap: who may search; empty: anybody.
+        search_dn: String = String::new(),
+        /// ldap: absolute path of a file that holds the password for that, or "credential:NAME".
+        search_password_file: String = String::new(),
+        /// ldap: the attribute that holds the address; empty: none does.
+        address_attribute: String = "mail".into(),
+        /// https: absolute path of a file that holds a bearer token to show, or "credential:NAME".
+        token_file: String = String::new(),
+        /// ldap, https: PEM file of authorities to trust beside those of the system.
         ca: PathBuf = PathBuf::new(),
     }
 }

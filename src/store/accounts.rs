@@ -53,6 +53,9 @@ impl From<sqlx::Error> for AccountError {
     }
 }
 
+/// In the place of a hash: the account has no password of ours.
+pub const NO_PASSWORD: &str = "$directory";
+
 /// An account to be added.
 #[derive(Debug)]
 pub struct NewAccount<'a> {

@@ -54,7 +54,8 @@ pub fn address(text: &str) -> Result<Uri, String> {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+/// Whether this host can only be this machine.
+pub fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
         || bare

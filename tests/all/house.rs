@@ -25,13 +25,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "accounts",
         &[
-            "smtp", "sasl", "envelope", "policy", "store", "session", "oauth",
+            "smtp",
+            "sasl",
+            "envelope",
+            "policy",
+            "store",
+            "session",
+            "oauth",
+            "directory",
         ],
     ),
     ("tls", &["envelope"]),
     ("web", &["tls"]),
     ("filter", &["smtp"]),
     ("oauth", &["tls", "web"]),
+    ("directory", &["smtp", "tls", "web"]),
     ("dkim", &["smtp", "message", "store"]),
     ("dns", &["smtp", "envelope"]),
     (

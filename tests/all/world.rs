@@ -115,6 +115,7 @@ level = "debug"
         "auth",
         "auth.throttle",
         "oauth",
+        "directory",
         "client_certificates",
         "brake",
         "intake",
