@@ -9,6 +9,7 @@ mod commands;
 mod content;
 mod crash;
 mod desk;
+mod directory;
 mod dkim;
 mod dns_lab;
 mod doors;

@@ -1,4 +1,5 @@
-//! Dovecot's LMTP server, on a Unix socket and on a port, with three users.
+//! Dovecot's LMTP server, on a Unix socket and on a port, with three users, and
+//! its socket for passwords.
 
 use std::{
     fs,
@@ -11,6 +12,8 @@ use std::{
 use super::{NOBODY, Process, directory, free_port, greets, installed, maildir};
 use crate::hop::Certificate;
 
+/// The password of everybody there.
+pub const SECRET: &str = "dovecots-own-secret";
 pub const BOB: &str = "bob@any.example";
 pub const CY: &str = "cy@any.example";
 /// Is taken at RCPT; the mail cannot be stored, which is said behind the content.
@@ -40,7 +43,7 @@ impl Dovecot {
         chown(here.join("mail"), Some(NOBODY), Some(NOBODY)).unwrap();
         let user = |name: &str, home: &Path| {
             format!(
-                "{name}:{{PLAIN}}unused:{NOBODY}:{NOBODY}::{}::\n",
+                "{name}:{{PLAIN}}{SECRET}:{NOBODY}:{NOBODY}::{}::\n",
                 home.display()
             )
         };
@@ -54,6 +57,9 @@ impl Dovecot {
         let mut process = Process::start("Dovecot", directory, dovecot, &["-F", "-c", &path]);
         process.wait("a port", |_| greets(TcpStream::connect(lmtp).ok()?));
         process.wait("a socket", |process| {
+            UnixStream::connect(process.path("auth")).ok()
+        });
+        process.wait("a socket", |process| {
             greets(UnixStream::connect(process.path("lmtp")).ok()?)
         });
         Some(Dovecot { lmtp, process })
@@ -62,6 +68,11 @@ impl Dovecot {
     /// The Unix socket that speaks LMTP.
     pub fn socket(&self) -> PathBuf {
         self.process.path("lmtp")
+    }
+
+    /// The socket that knows passwords.
+    pub fn auth(&self) -> PathBuf {
+        self.process.path("auth")
     }
 
     /// What a user has got. It is there before Dovecot says so.
@@ -123,6 +134,11 @@ listen = 127.0.0.1
 hostname = dovecot.example
 ssl = yes
 {rest}
+service auth {{
+  unix_listener {here}/auth {{
+    mode = 0666
+  }}
+}}
 service lmtp {{
   unix_listener {here}/lmtp {{
     mode = 0666

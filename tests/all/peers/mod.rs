@@ -1,4 +1,5 @@
-//! Real next hops, started by the tests: Postfix, Dovecot's LMTP server and aiosmtpd.
+//! Real next hops, started by the tests: Postfix, Dovecot's LMTP server and aiosmtpd; and lists of
+//! users: Dovecot's and OpenLDAP's.
 //!
 //! Each runs in a directory of its own, on ports of 127.0.0.1 of its own, apart from any that the
 //! system runs. One that is not installed is skipped by name; where CI is set it must be there.
@@ -6,6 +7,7 @@
 mod aiosmtpd;
 mod dovecot;
 mod postfix;
+mod slapd;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +26,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub use aiosmtpd::Aiosmtpd;
-pub use dovecot::{BOB, CY, Dovecot, STUCK};
+pub use dovecot::{BOB, CY, Dovecot, SECRET as DOVECOT_SECRET, STUCK};
 pub use postfix::{MailHost, Postfix};
+pub use slapd::{READER as LDAP_READER, SECRET as LDAP_SECRET, Slapd};
 
 use crate::{
     clients::answers,
