@@ -238,7 +238,7 @@ mod tests {
         let dn = BindDn("uid={local},dc={domain},o=x".to_owned());
         for (name, filled) in [
             ("a@b.example", "uid=a,dc=b.example,o=x"),
-            ("a,o=y@b.example", "uid=a\\2co=y,dc=b.example,o=x"),
+            ("a,o=y@b.example", "uid=a\\2co\\3dy,dc=b.example,o=x"),
             ("alice", "uid=alice,dc=,o=x"),
         ] {
             assert_eq!(dn.fill(name).to_lowercase(), filled, "{name}");
