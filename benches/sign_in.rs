@@ -107,7 +107,7 @@ async fn unproved(accounts: &Accounts, name: &str) -> f64 {
     let Step::Need(lookup) = step else {
         panic!("{step:?}")
     };
-    let KeysVerdict::Given { ring, random } = accounts.keys(&lookup).await else {
+    let KeysVerdict::Given { ring, random } = accounts.keys(stranger(), &lookup).await else {
         panic!("no keys")
     };
     let Step::Challenge(challenge) = server.keys(ring, &random) else {

@@ -68,10 +68,32 @@ impl Accounts {
             Err(Stop::Throttled) => return SignInVerdict::Throttled,
             Err(Stop::LineFull | Stop::Failed) => return SignInVerdict::Unavailable,
         }
-        // It may have been made just now, or closed here whatever the directory says.
+        let verdict = self.welcome(asked, shown).await;
+        if matches!(verdict, SignInVerdict::Granted(_)) {
+            self.outcomes.keep_right(tag, self.now());
+        }
+        verdict
+    }
+
+    /// Signs in somebody whom the directory found, with the account that they have or get.
+    pub(super) async fn admitted(
+        &self,
+        elsewhere: &Elsewhere,
+        asked: &Asked<'_>,
+        found: &Found,
+        shown: Shown<'_>,
+    ) -> SignInVerdict {
+        match self.has_or_gets(elsewhere, asked, found).await {
+            Ok(true) => self.welcome(asked, shown).await,
+            Ok(false) => self.unproved(asked),
+            Err(_) => SignInVerdict::Unavailable,
+        }
+    }
+
+    /// The account may have been made just now, or be closed here whatever the directory says.
+    async fn welcome(&self, asked: &Asked<'_>, shown: Shown<'_>) -> SignInVerdict {
         match self.known(asked.name).await {
             Ok(Some(known)) if known.opens() && known.is_elsewhere() => {
-                self.outcomes.keep_right(tag, self.now());
                 self.right(&known, asked.place, asked.settings, shown)
             }
             Ok(_) => SignInVerdict::Refused,
@@ -117,6 +139,19 @@ impl Accounts {
                 return Err(Stop::Failed);
             }
         };
+        self.has_or_gets(elsewhere, asked, &found).await
+    }
+
+    /// Whether somebody whom the directory found has an account here, or gets one.
+    async fn has_or_gets(
+        &self,
+        elsewhere: &Elsewhere,
+        asked: &Asked<'_>,
+        found: &Found,
+    ) -> Result<bool, Stop> {
+        let Some(name) = asked.name else {
+            return Ok(false);
+        };
         if asked.known.is_some() {
             return Ok(true);
         }
@@ -127,7 +162,7 @@ impl Accounts {
             );
             return Ok(false);
         }
-        self.create(elsewhere, name, &found).await
+        self.create(elsewhere, name, found).await
     }
 
     /// Makes the account of somebody whom the directory knows.

@@ -34,6 +34,7 @@ mod name;
 mod options;
 mod outcomes;
 mod password;
+mod relays;
 mod scram;
 mod secret;
 mod sign_in;
@@ -56,8 +57,8 @@ use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::error;
 
 use self::{
-    behind::Behind, elsewhere::Elsewhere, memory::Memory, outcomes::Outcomes, secret::Secret,
-    volumes::Volumes,
+    behind::Behind, elsewhere::Elsewhere, memory::Memory, outcomes::Outcomes, relays::Relays,
+    secret::Secret, volumes::Volumes,
 };
 use crate::{
     directory::Directory,
@@ -143,6 +144,7 @@ pub struct Accounts {
     verifier: ArcSwapOption<oauth::Verifier>,
     /// Checks passwords of users that are not ours, where any may sign in.
     elsewhere: ArcSwapOption<Elsewhere>,
+    relays: Mutex<Relays>,
     workbench: Arc<password::Workbench>,
     /// Read when it is first needed.
     secret: OnceCell<Secret>,
@@ -180,6 +182,7 @@ impl Accounts {
             waiting: AtomicUsize::new(0),
             verifier: ArcSwapOption::from(tokens),
             elsewhere: ArcSwapOption::from(directory),
+            relays: Mutex::default(),
             workbench: Arc::default(),
             secret: OnceCell::new(),
             hashes: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! Keys for those who prove their password instead of showing it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tracing::error;
 
@@ -26,7 +26,8 @@ const NOBODY: i64 = -1;
 impl Accounts {
     /// What a name can prove itself with. One that has nothing, or that nobody has, gets a salt that
     /// stays the same for it, and a key that nobody has: it fails as a wrong password does (S26).
-    pub async fn keys(&self, lookup: &Lookup) -> KeysVerdict {
+    /// A name whose password only a directory knows is proved to that, where it can.
+    pub async fn keys(&self, peer: IpAddr, lookup: &Lookup) -> KeysVerdict {
         let iterations = self.settings.load().options.scram_iterations;
         let name = login_name(&lookup.authcid);
         let looked_up = async {
@@ -40,10 +41,20 @@ impl Accounts {
                 return KeysVerdict::Unavailable;
             }
         };
+        let ring = known.as_ref().and_then(own);
+        let is_elsewhere = known.as_ref().is_none_or(|known| known.is_elsewhere());
+        if ring.is_none()
+            && is_elsewhere
+            && let Some(first) = &lookup.first
+            && let Some(elsewhere) = self.elsewhere.load_full()
+            && let Some(verdict) = self.relay(&elsewhere, peer, first).await
+        {
+            return verdict;
+        }
         let name = name.as_deref().unwrap_or(&lookup.authcid);
         let nobody = made_up(secret, name, iterations);
         KeysVerdict::Given {
-            ring: known.and_then(|known| own(&known)).unwrap_or(nobody),
+            ring: ring.unwrap_or(nobody),
             random: random(),
         }
     }

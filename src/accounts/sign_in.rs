@@ -72,7 +72,7 @@ impl Accounts {
         let verdict = self.decide(peer, &claim).await;
         let account = loggable(claim.authcid());
         let result = match &verdict {
-            SignInVerdict::Granted(identity) => {
+            SignInVerdict::Granted(identity) | SignInVerdict::Proved { identity, .. } => {
                 debug!(account = %identity.name, %peer, "signed in");
                 "granted"
             }
@@ -150,6 +150,9 @@ impl Accounts {
             Claim::Password(credentials) => self.password(&asked, credentials).await,
             Claim::Proof(proof) => self.proof(&asked, proof),
             Claim::Unproved { .. } => self.unproved(&asked),
+            Claim::Relayed {
+                relay, response, ..
+            } => self.relayed(&asked, *relay, response).await,
             Claim::Token(token) => self.token(&asked, peer, token).await,
             Claim::External {
                 authzid,
@@ -290,7 +293,7 @@ impl Accounts {
 
     /// A proof that fits nothing. Which password it was made with cannot be told, so that each counts
     /// as another guess.
-    fn unproved(&self, asked: &Asked<'_>) -> SignInVerdict {
+    pub(super) fn unproved(&self, asked: &Asked<'_>) -> SignInVerdict {
         let guess = u128::from_be_bytes(random());
         lock(&self.throttle).failed(self.now(), &asked.attempt, guess);
         SignInVerdict::Refused

@@ -90,7 +90,9 @@ impl Fixture {
 
     async fn claim(&self, peer: &str, claim: Claim) -> String {
         match self.accounts.sign_in(peer.parse().unwrap(), claim).await {
-            SignInVerdict::Granted(identity) => format!("granted {identity}"),
+            SignInVerdict::Granted(identity) | SignInVerdict::Proved { identity, .. } => {
+                format!("granted {identity}")
+            }
             SignInVerdict::Refused => "refused".into(),
             SignInVerdict::Throttled => "throttled".into(),
             SignInVerdict::Unavailable => "unavailable".into(),
@@ -398,7 +400,8 @@ async fn prove(f: &Fixture, name: &str, password: &str) -> Claim {
     let Step::Need(lookup) = step else {
         panic!("{step:?}")
     };
-    let KeysVerdict::Given { ring, random } = f.accounts.keys(&lookup).await else {
+    let KeysVerdict::Given { ring, random } = f.accounts.keys(HOME.parse().unwrap(), &lookup).await
+    else {
         panic!("no keys");
     };
     let Step::Challenge(challenge) = server.keys(ring, &random) else {
@@ -452,10 +455,11 @@ async fn a_name_without_keys_looks_like_one_with_keys() {
     let ring = async |name: &str| {
         let lookup = Lookup {
             authcid: name.into(),
+            first: None,
         };
-        match f.accounts.keys(&lookup).await {
+        match f.accounts.keys(HOME.parse().unwrap(), &lookup).await {
             KeysVerdict::Given { ring, .. } => (ring.salt, ring.iterations, ring.keys.len()),
-            KeysVerdict::Unavailable => panic!("unavailable"),
+            KeysVerdict::Relayed { .. } | KeysVerdict::Unavailable => panic!("unavailable"),
         }
     };
     let alice = ring(ALICE).await;
@@ -472,8 +476,9 @@ async fn a_name_without_keys_looks_like_one_with_keys() {
     let again = Accounts::open(f.store.clone(), with_scram());
     let lookup = Lookup {
         authcid: "nobody@example.org".into(),
+        first: None,
     };
-    let KeysVerdict::Given { ring, .. } = again.keys(&lookup).await else {
+    let KeysVerdict::Given { ring, .. } = again.keys(HOME.parse().unwrap(), &lookup).await else {
         panic!("unavailable");
     };
     assert_eq!(ring.salt, salts[2]);
@@ -515,8 +520,9 @@ async fn keys_are_unavailable_where_the_store_is() {
     f.store.cut_off().await;
     let lookup = Lookup {
         authcid: ALICE.into(),
+        first: None,
     };
-    let verdict = f.accounts.keys(&lookup).await;
+    let verdict = f.accounts.keys(HOME.parse().unwrap(), &lookup).await;
     assert!(matches!(verdict, KeysVerdict::Unavailable));
 }
 

@@ -1,9 +1,12 @@
 //! What is valid and can still not be what anybody wants.
 
 use super::{Finding, Level, Loaded};
-use crate::policy::{
-    routes::{DomainPattern, Transport},
-    throttle::Network,
+use crate::{
+    directory::{Options, Service},
+    policy::{
+        routes::{DomainPattern, Transport},
+        throttle::Network,
+    },
 };
 
 pub(super) fn cautions(loaded: &Loaded) -> Vec<Finding> {
@@ -16,7 +19,9 @@ pub(super) fn cautions(loaded: &Loaded) -> Vec<Finding> {
             findings.push(loaded.finding(&key, text, Level::Warning));
         }
     }
-    if loaded.options.accounts.directory.is_some() && loaded.config.auth.scram {
+    let directory = loaded.options.accounts.directory.as_ref();
+    let knows_no_proofs = |it: &Options| !matches!(it.service, Service::Dovecot(_));
+    if directory.is_some_and(knows_no_proofs) && loaded.config.auth.scram {
         let text = "programs that prefer SCRAM fail with passwords of the directory, which knows no \
                     proofs; app passwords work with it";
         findings.push(loaded.finding("auth.scram", text, Level::Warning));

@@ -523,7 +523,9 @@ fn filters(config: &Config, wrong: &mut Wrong) -> Vec<Filter> {
 
 fn mechanisms(config: &Config, takes_tokens: bool) -> Vec<Mechanism> {
     let is_on = |mechanism: &Mechanism| match mechanism {
-        Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => config.auth.scram,
+        // Dovecot, which is to go on with the exchanges of its users, can bind to no channel of ours.
+        Mechanism::ScramSha256Plus => config.auth.scram && config.directory.kind != "dovecot",
+        Mechanism::ScramSha256 => config.auth.scram,
         Mechanism::Plain => true,
         Mechanism::Login => config.auth.login,
         Mechanism::OAuthBearer | Mechanism::XOAuth2 => takes_tokens,

@@ -17,6 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use dovecot::Conversation;
 pub use https::Https;
 pub use ldap::{BindDn, FilterPattern, Ldap, Search, ldap_url};
 
@@ -122,16 +123,60 @@ impl Directory {
         if question.password.expose_secret().is_empty() {
             return Ok(None);
         }
-        let (asked, turns) = (self.asked.clone(), Arc::clone(&self.turns));
-        // A task of its own: what a strange server says may make a library panic (S19).
-        let work = tokio::spawn(async move {
-            let Ok(_turn) = turns.acquire_owned().await else {
-                return Err(Trouble("closed".to_owned()));
-            };
+        let asked = self.asked.clone();
+        self.in_turn(async move {
             match asked {
                 Asked::Dovecot(socket) => dovecot::check(&socket, &question).await,
                 Asked::Ldap(client) => client.check(&question).await,
                 Asked::Https(client) => client.check(&question).await,
+            }
+        })
+        .await
+    }
+
+    /// Begins SCRAM-SHA-256 with a client's first message (RFC 5802 §7); gives the answer to it. `None`:
+    /// nobody can prove that name there.
+    ///
+    /// # Errors
+    /// [`Trouble`], as with [`Directory::check`].
+    pub async fn begin(
+        &self,
+        peer: IpAddr,
+        first: &[u8],
+    ) -> Result<Option<(Conversation, Vec<u8>)>, Trouble> {
+        let Asked::Dovecot(socket) = &self.asked else {
+            return Ok(None);
+        };
+        let (socket, first) = (socket.clone(), first.to_vec());
+        self.in_turn(async move { dovecot::begin(&socket, peer, &first).await })
+            .await
+    }
+
+    /// Ends it with the client's last message; gives the proof that the client is to see. `None`: the
+    /// client's own proof is wrong.
+    ///
+    /// # Errors
+    /// [`Trouble`], as with [`Directory::check`].
+    pub async fn finish(
+        &self,
+        conversation: Conversation,
+        response: &[u8],
+    ) -> Result<Option<(Found, Vec<u8>)>, Trouble> {
+        let response = response.to_vec();
+        self.in_turn(async move { conversation.finish(&response).await })
+            .await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let turns = Arc::clone(&self.turns);
+        // A task of its own: what a strange server says may make a library panic (S19).
+        let work = tokio::spawn(async move {
+            match turns.acquire_owned().await {
+                Ok(_turn) => work.await,
+                Err(_) => Err(Trouble("closed".to_owned())),
             }
         });
         match timeout(self.limit, AbortOnDropHandle::new(work)).await {

@@ -195,7 +195,9 @@ impl Decide for Desk {
 
     async fn decide(&self, about: About<'_>, question: Question, draft: Option<Draft>) -> Verdict {
         match question {
-            Question::Keys(lookup) => Verdict::Keys(self.accounts.keys(&lookup).await),
+            Question::Keys(lookup) => {
+                Verdict::Keys(self.accounts.keys(about.peer.ip(), &lookup).await)
+            }
             Question::SignIn { claim, .. } => Verdict::SignIn(
                 self.accounts
                     .sign_in(about.peer.ip().to_canonical(), claim)

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Claim, ClientCertificate, Credentials, Mechanism, NAME_MAX, PASSWORD_MAX, Proof, RESPONSE_MAX,
-    TokenAdvice,
+    Relay, TokenAdvice,
     oauth::{self, Style},
     prepare,
     scram::{self, Bindings, Demand, Ring, SERVER_NONCE_OCTETS, ServerFinal, ServerFirst},
@@ -47,6 +47,9 @@ pub enum Step {
 pub struct Lookup {
     /// Authentication identity, prepared.
     pub authcid: String,
+    /// The client's first message, where somebody else may go on with it: it is bound to nothing, and
+    /// the client wants to be nobody else.
+    pub first: Option<Box<[u8]>>,
 }
 
 /// What an exchange may lean on beside what the client says.
@@ -80,6 +83,11 @@ enum State {
     ScramKeys(Box<ServerFirst>),
     ScramFinal(Box<ServerFinal>),
     Concluding(Vec<u8>),
+    /// Somebody else judges the response.
+    ScramRelayed {
+        authcid: String,
+        relay: Relay,
+    },
     TokenResponse(Style, oauth::Place),
     TokenGiven(Style),
     External(Option<Arc<ClientCertificate>>),
@@ -96,6 +104,7 @@ impl fmt::Debug for Exchange {
             State::ScramKeys(_) => "Exchange(ScramKeys)",
             State::ScramFinal(_) => "Exchange(ScramFinal)",
             State::Concluding(_) => "Exchange(Concluding)",
+            State::ScramRelayed { .. } => "Exchange(ScramRelayed)",
             State::TokenResponse(..) => "Exchange(TokenResponse)",
             State::TokenGiven(_) => "Exchange(TokenGiven)",
             State::External(_) => "Exchange(External)",
@@ -166,8 +175,12 @@ impl Exchange {
                 match scram::first(response, demand) {
                     Some(first) => {
                         let authcid = first.authcid.clone();
+                        let relays = !bound && first.authzid.is_none();
                         self.0 = State::ScramKeys(Box::new(first));
-                        Step::Need(Lookup { authcid })
+                        Step::Need(Lookup {
+                            authcid,
+                            first: relays.then(|| response.into()),
+                        })
                     }
                     None => Step::Failed,
                 }
@@ -186,6 +199,11 @@ impl Exchange {
                     authcid: server.authcid,
                 }),
             },
+            State::ScramRelayed { authcid, relay } => Step::Done(Claim::Relayed {
+                authcid,
+                relay,
+                response: response.into(),
+            }),
             State::TokenResponse(style, place) => match oauth::token(style, response, &place) {
                 Some(token) => {
                     self.0 = State::TokenGiven(style);
@@ -212,6 +230,20 @@ impl Exchange {
             State::ScramKeys(first) => {
                 let (server, challenge) = first.challenge(ring, random);
                 self.0 = State::ScramFinal(Box::new(server));
+                Step::Challenge(challenge)
+            }
+            _ => Step::Failed,
+        }
+    }
+
+    /// Goes on with a challenge of somebody else, in place of keys.
+    pub fn relayed(&mut self, relay: Relay, challenge: Vec<u8>) -> Step {
+        match mem::replace(&mut self.0, State::Finished) {
+            State::ScramKeys(first) => {
+                self.0 = State::ScramRelayed {
+                    authcid: first.authcid,
+                    relay,
+                };
                 Step::Challenge(challenge)
             }
             _ => Step::Failed,
@@ -303,6 +335,7 @@ mod tests {
                 c.password.expose_secret()
             ),
             Step::Done(Claim::Proof(proof)) => format!("proof {} {}", proof.authcid, proof.label),
+            Step::Done(Claim::Relayed { authcid, .. }) => format!("relayed {authcid}"),
             Step::Done(Claim::Token(token)) => format!(
                 "token {} {}",
                 token.authzid.unwrap_or_default(),
@@ -516,5 +549,37 @@ mod tests {
                 let _ = exchange.respond(response);
             }
         }
+    }
+
+    /// An exchange that somebody else goes on with.
+    #[test]
+    fn relayed_exchanges() {
+        let begin = |mechanism, first: &[u8]| {
+            let (exchange, step) = Exchange::start(mechanism, Some(first), Surroundings::default());
+            match step {
+                Step::Need(lookup) => (exchange, lookup.first),
+                other => panic!("{other:?}"),
+            }
+        };
+        let first = b"n,,n=alice,r=abcdefgh";
+        let (mut exchange, relays) = begin(Mechanism::ScramSha256, first);
+        assert_eq!(relays.as_deref(), Some(&first[..]));
+        let step = exchange.relayed(Relay(7), b"server-first".to_vec());
+        assert_eq!(shown(step), "?server-first");
+        match exchange.respond(b"client-final") {
+            Step::Done(Claim::Relayed {
+                authcid,
+                relay: Relay(7),
+                response,
+            }) => assert_eq!((&*authcid, &*response), ("alice", &b"client-final"[..])),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(exchange.conclusion(), None);
+        assert_eq!(shown(exchange.respond(b"more")), "failed");
+        // Who wants to be somebody else is looked at here.
+        let (_, relays) = begin(Mechanism::ScramSha256, b"n,a=bob,n=alice,r=abcdefgh");
+        assert_eq!(relays, None);
+        let (mut plain, _) = Exchange::start(Mechanism::Plain, None, Surroundings::default());
+        assert_eq!(shown(plain.relayed(Relay(7), Vec::new())), "failed");
     }
 }

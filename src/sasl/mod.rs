@@ -68,6 +68,15 @@ pub enum Claim {
         /// What the client proved to be in the handshake.
         certificate: Arc<ClientCertificate>,
     },
+    /// It answered a challenge of somebody else, who can judge it.
+    Relayed {
+        /// Login name.
+        authcid: String,
+        /// The exchange.
+        relay: Relay,
+        /// The client's answer.
+        response: Box<[u8]>,
+    },
     /// It proved nothing: a failed guess at this name.
     Unproved {
         /// Login name.
@@ -83,10 +92,14 @@ impl Claim {
             Claim::External { authzid, .. } => authzid.as_deref().unwrap_or_default(),
             Claim::Password(credentials) => &credentials.authcid,
             Claim::Proof(proof) => &proof.authcid,
-            Claim::Unproved { authcid } => authcid,
+            Claim::Relayed { authcid, .. } | Claim::Unproved { authcid } => authcid,
         }
     }
 }
+
+/// An exchange that somebody else has part in, by a number of the keeper's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Relay(pub u64);
 
 /// A bearer token (RFC 6750), not looked into.
 #[derive(Clone)]

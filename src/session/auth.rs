@@ -131,6 +131,10 @@ impl Session {
                 let step = sign_in.exchange.keys(ring, &random);
                 self.take_step(sign_in, step);
             }
+            KeysVerdict::Relayed { relay, challenge } => {
+                let step = sign_in.exchange.relayed(relay, challenge);
+                self.take_step(sign_in, step);
+            }
             KeysVerdict::Unavailable => self.send(replies::sign_in_unavailable()),
         }
     }
@@ -144,6 +148,10 @@ impl Session {
                 }
                 None => self.admit(identity),
             },
+            SignInVerdict::Proved { identity, proof } => {
+                sign_in.granted = Some(identity);
+                self.take_step(sign_in, Step::Challenge(proof));
+            }
             SignInVerdict::Refused => match sign_in.exchange.objection(&self.options.advice) {
                 Some(why) => {
                     sign_in.refused = true;

@@ -108,6 +108,13 @@ pub enum KeysVerdict {
         /// Fresh random octets.
         random: [u8; sasl::SERVER_NONCE_OCTETS],
     },
+    /// None: somebody else gives this challenge, and judges what comes of it.
+    Relayed {
+        /// The exchange with them.
+        relay: sasl::Relay,
+        /// What the client is to hear.
+        challenge: Vec<u8>,
+    },
     /// The store cannot say now.
     Unavailable,
 }
@@ -118,6 +125,13 @@ pub enum KeysVerdict {
 pub enum SignInVerdict {
     /// As this account.
     Granted(Identity),
+    /// The same, and the client is to see first what proves the other side.
+    Proved {
+        /// The account.
+        identity: Identity,
+        /// The proof.
+        proof: Vec<u8>,
+    },
     /// Unknown, wrong, disabled or not allowed: told apart by nobody (S26).
     Refused,
     /// Too many guesses from there, or at this name (S28).

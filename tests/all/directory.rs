@@ -9,14 +9,15 @@ use std::{
 use crate::{
     hop::authority,
     peers::{self, Dovecot, Slapd},
-    server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in, wait_for},
+    server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in, sign_in_scram, wait_for},
     wire::Client,
 };
 
 fn settings(kind: &str, lines: &[&str]) -> Settings {
     let mut settings = Settings::new()
         .with("directory", &format!("kind = \"{kind}\""))
-        .with("directory", "remember = \"0s\"");
+        .with("directory", "remember = \"0s\"")
+        .with("auth", "scram_iterations = 4096");
     for line in lines {
         settings = settings.with("directory", line);
     }
@@ -149,6 +150,75 @@ fn users_of_dovecot_sign_in() {
     assert!(reply.starts_with("454 4.7.0"), "{reply}");
     let (reply, _) = signed_in(&server, ALICE, PASSWORD);
     assert!(reply.starts_with("235"), "{reply}");
+}
+
+/// Proofs go through to Dovecot and back; who has an app password here proves that one here.
+#[test]
+fn users_of_dovecot_prove_their_passwords() {
+    let Some(dovecot) = Dovecot::start() else {
+        return;
+    };
+    let socket = format!("socket = \"{}\"", dovecot.auth().display());
+    let settings = settings("dovecot", &[&socket]).with("auth", "scram = true");
+    let server = Server::with(settings);
+    server.manage(&["domain", "add", "any.example"]);
+    let mut client = server.greeted();
+    client.send(b"EHLO client.example\r\n").unwrap();
+    let ehlo = client.reply().unwrap().join(" ");
+    assert!(
+        ehlo.contains("SCRAM-SHA-256 ") && !ehlo.contains("PLUS"),
+        "{ehlo}"
+    );
+    let proved = |name: &str, password: &str| {
+        let mut client = server.greeted();
+        let reply = sign_in_scram(&mut client, name, password);
+        (reply, client)
+    };
+    // Wrong ones look the same, whether somebody has that name or nobody.
+    for (name, password) in [
+        (peers::BOB, "not this one"),
+        ("nobody@any.example", peers::DOVECOT_SECRET),
+        (ALICE, "not this one"),
+    ] {
+        let (reply, _) = proved(name, password);
+        assert!(reply.starts_with("535 5.7.8"), "{name}: {reply}");
+    }
+    let (reply, mut client) = proved(peers::BOB, peers::DOVECOT_SECRET);
+    assert!(reply.starts_with("235"), "{reply}\n{}", server.log());
+    sends(&mut client, peers::BOB);
+    assert_eq!(shown(&server, peers::BOB)["directory"], true);
+    let made = server.manage(&[
+        "--json",
+        "app-password",
+        "add",
+        peers::BOB,
+        "--label",
+        "phone",
+    ]);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let (reply, _) = proved(peers::BOB, made["password"].as_str().unwrap());
+    assert!(reply.starts_with("235"), "{reply}");
+    // Our own are proved here.
+    let set = ["user", "passwd", ALICE, "--password-stdin"];
+    server.gatepost(&set, "a-password-of-our-own\n").unwrap();
+    let (reply, _) = proved(ALICE, "a-password-of-our-own");
+    assert!(reply.starts_with("235"), "{reply}");
+    // Nobody is kept waiting by those who go away in between.
+    let first = |name: &str| {
+        let message = data_encoding::BASE64.encode(format!("n,,n={name},r=abcdefgh").as_bytes());
+        format!("AUTH SCRAM-SHA-256 {message}")
+    };
+    for _ in 0..20 {
+        let mut client = server.greeted();
+        let reply = client.ask(&first(peers::CY)).unwrap();
+        assert!(reply.starts_with("334 "), "{reply}");
+    }
+    let (reply, _) = proved(peers::CY, peers::DOVECOT_SECRET);
+    assert!(reply.starts_with("235"), "{reply}");
+    drop(dovecot);
+    let mut client = server.greeted();
+    let reply = client.ask(&first(peers::STUCK)).unwrap();
+    assert!(reply.starts_with("454 4.7.0"), "{reply}");
 }
 
 /// Answers each question with what the function gives; keeps them.

@@ -171,7 +171,10 @@ impl Pair {
                         credentials.password.expose_secret() == PASSWORD
                     }
                     Claim::Proof(_) => true,
-                    Claim::Unproved { .. } | Claim::Token(_) | Claim::External { .. } => false,
+                    Claim::Unproved { .. }
+                    | Claim::Relayed { .. }
+                    | Claim::Token(_)
+                    | Claim::External { .. } => false,
                 };
                 Verdict::SignIn(if good {
                     SignInVerdict::Granted(Identity {

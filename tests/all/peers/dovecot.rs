@@ -131,6 +131,7 @@ base_dir = {here}/run
 state_dir = {here}/run
 log_path = {here}/log
 listen = 127.0.0.1
+auth_mechanisms = plain login scram-sha-256
 hostname = dovecot.example
 ssl = yes
 {rest}
