@@ -13,7 +13,8 @@ use super::{
     sign_in::{Asked, Shown, Stop},
 };
 use crate::{
-    directory::{Directory, Found, Question},
+    directory::{Directory, Found, Question, Turn},
+    policy::throttle::Standing,
     sasl::Credentials,
     session::SignInVerdict,
     smtp::Mailbox,
@@ -24,6 +25,14 @@ use crate::{
 pub(super) struct Elsewhere {
     pub(super) directory: Directory,
     pub(super) options: crate::directory::Options,
+}
+
+/// Whose turn somebody of that standing takes.
+pub(super) fn turn_of(standing: Standing) -> Turn {
+    match standing {
+        Standing::Known | Standing::Exempt => Turn::Known,
+        Standing::Stranger => Turn::Stranger,
+    }
 }
 
 impl Accounts {
@@ -123,6 +132,7 @@ impl Accounts {
             name: name.to_owned(),
             password: password.clone(),
             peer: asked.attempt.address,
+            turn: turn_of(asked.attempt.standing),
         };
         let answer = elsewhere.directory.check(question).await;
         let result = match &answer {

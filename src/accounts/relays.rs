@@ -6,15 +6,20 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use tracing::warn;
 
-use super::{Accounts, elsewhere::Elsewhere, lock, sign_in::Asked, sign_in::Shown};
+use super::{
+    Accounts,
+    elsewhere::{Elsewhere, turn_of},
+    lock,
+    sign_in::{Asked, Shown},
+};
 use crate::{
-    directory::Conversation,
+    directory::{Conversation, Turn},
     envelope::Moment,
     sasl::Relay,
     session::{KeysVerdict, SignInVerdict},
 };
 
-/// Kept at once at most; nobody else may begin then.
+/// Kept at once at most; the oldest one gives way to another.
 const KEPT: usize = 256;
 /// One that was begun before is over.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -27,15 +32,17 @@ pub(super) struct Relays {
 }
 
 impl Relays {
-    fn keep(&mut self, now: Moment, conversation: Conversation) -> Option<Relay> {
+    fn keep(&mut self, now: Moment, conversation: Conversation) -> Relay {
         self.kept
             .retain(|_, (began, _)| now.since(*began) < PATIENCE);
-        if self.kept.len() >= KEPT {
-            return None;
+        if self.kept.len() >= KEPT
+            && let Some(oldest) = self.kept.keys().min().copied()
+        {
+            self.kept.remove(&oldest);
         }
         self.last += 1;
         self.kept.insert(self.last, (now, conversation));
-        Some(Relay(self.last))
+        Relay(self.last)
     }
 
     fn take(&mut self, relay: Relay) -> Option<Conversation> {
@@ -52,16 +59,14 @@ impl Accounts {
         &self,
         elsewhere: &Elsewhere,
         peer: IpAddr,
+        turn: Turn,
         first: &[u8],
     ) -> Option<KeysVerdict> {
-        match elsewhere.directory.begin(peer, first).await {
+        match elsewhere.directory.begin(peer, turn, first).await {
             Ok(None) => None,
             Ok(Some((conversation, challenge))) => {
-                let kept = lock(&self.relays).keep(self.now(), conversation);
-                Some(match kept {
-                    Some(relay) => KeysVerdict::Relayed { relay, challenge },
-                    None => KeysVerdict::Unavailable,
-                })
+                let relay = lock(&self.relays).keep(self.now(), conversation);
+                Some(KeysVerdict::Relayed { relay, challenge })
             }
             Err(trouble) => {
                 warn!(%trouble, "the directory gives no word");
@@ -82,7 +87,11 @@ impl Accounts {
         let (Some(conversation), Some(elsewhere)) = (conversation, elsewhere) else {
             return SignInVerdict::Unavailable;
         };
-        let answer = elsewhere.directory.finish(conversation, response).await;
+        let turn = turn_of(asked.attempt.standing);
+        let answer = elsewhere
+            .directory
+            .finish(conversation, turn, response)
+            .await;
         let (found, proof) = match answer {
             Ok(Some(right)) => right,
             Ok(None) => return self.unproved(asked),

@@ -1,6 +1,6 @@
 //! Keys for those who prove their password instead of showing it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use tracing::error;
 
@@ -12,6 +12,8 @@ use super::{
     secret::{Purpose, Secret},
 };
 use crate::{
+    directory::Turn,
+    policy::throttle::Network,
     sasl::{LabelledKeys, Lookup, Ring, ScramKeys},
     session::KeysVerdict,
     store::accounts::AccountError,
@@ -47,7 +49,9 @@ impl Accounts {
             && is_elsewhere
             && let Some(first) = &lookup.first
             && let Some(elsewhere) = self.elsewhere.load_full()
-            && let Some(verdict) = self.relay(&elsewhere, peer, first).await
+            && let Some(verdict) = self
+                .relay(&elsewhere, peer, turn(known.as_deref(), peer), first)
+                .await
         {
             return verdict;
         }
@@ -62,6 +66,15 @@ impl Accounts {
     pub(super) async fn secret(&self) -> Result<&Secret, AccountError> {
         let read = || Secret::read(&self.store);
         self.secret.get_or_try_init(read).await
+    }
+}
+
+/// Whose turn it is at a directory.
+fn turn(known: Option<&Known>, peer: IpAddr) -> Turn {
+    let place = Network::place(peer.to_canonical());
+    match known.is_some_and(|known| known.places.contains(place, SystemTime::now())) {
+        true => Turn::Known,
+        false => Turn::Stranger,
     }
 }
 

@@ -281,6 +281,7 @@ mod tests {
             last_text: None,
             notify: None,
             original: None,
+            is_copy: false,
             delay_told_at: Some(at(50)),
         };
         let vain = StoredTry {

@@ -347,7 +347,7 @@ table! {
         remember: Span = seconds(60),
         /// How long it may take to answer.
         timeout: Span = seconds(10),
-        /// Questions at once.
+        /// Questions at once; a quarter is kept for those who come from where they are known.
         at_once: usize = 16,
         /// dovecot: the socket of its auth service for clients.
         socket: PathBuf = "/run/dovecot/auth-client".into(),

@@ -36,7 +36,7 @@ pub struct Options {
     pub remember: Duration,
     /// How long it may take to answer.
     pub limit: Duration,
-    /// Questions at once.
+    /// Questions at once; a quarter of them is kept for those who come from where they are known.
     pub at_once: usize,
 }
 
@@ -60,6 +60,17 @@ pub struct Question {
     pub password: SecretString,
     /// From where.
     pub peer: IpAddr,
+    /// Whose turn it takes.
+    pub turn: Turn,
+}
+
+/// Who asks: however many strangers guess, those who are known find a turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// Somebody from where the account is known.
+    Known,
+    /// Anybody else.
+    Stranger,
 }
 
 /// Somebody the directory knows.
@@ -84,6 +95,7 @@ impl Trouble {
 pub struct Directory {
     asked: Asked,
     turns: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     limit: Duration,
 }
 
@@ -110,6 +122,9 @@ impl Directory {
         Ok(Directory {
             asked,
             turns: Arc::new(Semaphore::new(options.at_once.max(1))),
+            strangers: Arc::new(Semaphore::new(
+                (options.at_once - options.at_once / 4).max(1),
+            )),
             limit: options.limit,
         })
     }
@@ -124,7 +139,7 @@ impl Directory {
             return Ok(None);
         }
         let asked = self.asked.clone();
-        self.in_turn(async move {
+        self.in_turn(question.turn, async move {
             match asked {
                 Asked::Dovecot(socket) => dovecot::check(&socket, &question).await,
                 Asked::Ldap(client) => client.check(&question).await,
@@ -142,14 +157,18 @@ impl Directory {
     pub async fn begin(
         &self,
         peer: IpAddr,
+        turn: Turn,
         first: &[u8],
     ) -> Result<Option<(Conversation, Vec<u8>)>, Trouble> {
         let Asked::Dovecot(socket) = &self.asked else {
             return Ok(None);
         };
         let (socket, first) = (socket.clone(), first.to_vec());
-        self.in_turn(async move { dovecot::begin(&socket, peer, &first).await })
-            .await
+        self.in_turn(
+            turn,
+            async move { dovecot::begin(&socket, peer, &first).await },
+        )
+        .await
     }
 
     /// Ends it with the client's last message; gives the proof that the client is to see. `None`: the
@@ -160,24 +179,30 @@ impl Directory {
     pub async fn finish(
         &self,
         conversation: Conversation,
+        turn: Turn,
         response: &[u8],
     ) -> Result<Option<(Found, Vec<u8>)>, Trouble> {
         let response = response.to_vec();
-        self.in_turn(async move { conversation.finish(&response).await })
+        self.in_turn(turn, async move { conversation.finish(&response).await })
             .await
     }
 
     async fn in_turn<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl Future<Output = Result<T, Trouble>> + Send + 'static,
     ) -> Result<T, Trouble> {
         let turns = Arc::clone(&self.turns);
+        let strangers = (turn == Turn::Stranger).then(|| Arc::clone(&self.strangers));
         // A task of its own: what a strange server says may make a library panic (S19).
         let work = tokio::spawn(async move {
-            match turns.acquire_owned().await {
-                Ok(_turn) => work.await,
-                Err(_) => Err(Trouble("closed".to_owned())),
-            }
+            let closed = |_| Trouble("closed".to_owned());
+            let _among_strangers = match strangers {
+                Some(strangers) => Some(strangers.acquire_owned().await.map_err(closed)?),
+                None => None,
+            };
+            let _turn = turns.acquire_owned().await.map_err(closed)?;
+            work.await
         });
         match timeout(self.limit, AbortOnDropHandle::new(work)).await {
             Ok(Ok(answer)) => answer,

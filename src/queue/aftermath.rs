@@ -86,7 +86,7 @@ impl Ended<'_> {
                 self.tell(&job.message, recipient, &result, &step);
                 let report = step.action.and_then(|action| {
                     let about = told::recipient(recipient, action, &result);
-                    let about = self.dated(&job.message, about);
+                    let about = self.dated(&job.message, step.status, about);
                     let kind = action.kind();
                     due(about.notify, kind, &job.message.sender).then_some(RecipientReport {
                         last_attempt: Some(self.ended_at),
@@ -246,13 +246,13 @@ impl Ended<'_> {
     }
 
     /// The same with a word of its deadline, once that has come.
-    fn dated(&self, message: &Message, about: RecipientReport) -> RecipientReport {
+    fn dated(&self, message: &Message, ending: Ending, about: RecipientReport) -> RecipientReport {
         let is_over = |deadline: Deadline| deadline.is_over(self.ended_at);
         let is_over = message.timing.deadline.is_some_and(is_over);
         let status = match about.action {
             Action::Delayed { .. } if is_over => EnhancedCode::new(4, 4, 7),
             // Whatever was in the way, it is the time that ended it.
-            Action::Failed if about.status.class == 4 && self.is_to_return(message) => {
+            Action::Failed if ending == Ending::Expired && self.is_to_return(message) => {
                 EnhancedCode::new(5, 4, 7)
             }
             _ => about.status,

@@ -166,8 +166,14 @@ pub(super) fn require_current(found: i64) -> Result<(), StoreError> {
 
 /// Applies what is missing, each step in a transaction of its own.
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
+    migrate_to(pool, known()).await
+}
+
+/// The same up to this version: a database as an earlier program left it.
+pub(super) async fn migrate_to(pool: &SqlitePool, last: i64) -> Result<(), StoreError> {
     let steps: Vec<Migration> = MIGRATIONS
         .into_iter()
+        .filter(|(version, ..)| *version <= last)
         .map(|(version, name, text)| {
             let text = text.into_sql_str();
             Migration::new(

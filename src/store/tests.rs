@@ -1,6 +1,12 @@
 //! Opening: what is refused, and that refusing changes nothing.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 
@@ -154,4 +160,110 @@ async fn reading_beside_the_server_creates_and_writes_nothing() {
     let error = StoreError::from(write.unwrap_err());
     assert!(matches!(error, StoreError::ReadOnly(_)), "{error}");
     server.close().await;
+}
+
+/// A queue and accounts of an earlier program: nothing is lost, and later columns have their values.
+#[tokio::test]
+async fn what_an_earlier_program_left_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gatepost.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .foreign_keys(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    migrations::migrate_to(&pool, 14).await.unwrap();
+    let mut filled = vec![
+        "INSERT INTO domains (name, created_at) VALUES ('example.org', 1)".to_owned(),
+        "INSERT INTO accounts (name, password_hash, address, created_at, password_changed_at)
+         VALUES ('alice', '$x', 'alice@example.org', 1, 1), ('bob', '$x', 'bob@example.org', 1, 1)"
+            .to_owned(),
+    ];
+    for number in 1..=50 {
+        filled.push(format!(
+            "INSERT INTO messages (number, id, sender, body_type, smtputf8, size_octets, received_at)
+             VALUES ({number}, '{number:026}', 'alice@example.org', '8bitmime', 0, 9, {number})"
+        ));
+        filled.push(format!(
+            "INSERT INTO contents (message, header, body, body_octets)
+             VALUES ({number}, x'0d0a', x'78', 1)"
+        ));
+        for recipient in 0..3 {
+            filled.push(format!(
+                "INSERT INTO recipients (message, number, address, status, next_attempt_at,
+                                         attempts, last_code, last_text, notify, original,
+                                         delay_told_at, unprotected_since)
+                 VALUES ({number}, {recipient}, 'c@d.example', 'due', {number}, {recipient},
+                         '4.2.1', 'busy', 'DELAY', 'rfc822;c@d.example', 7, 8)"
+            ));
+        }
+    }
+    for statement in filled {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    // The settings of two accounts, as the steps in between kept them.
+    migrations::migrate_to(&pool, 16).await.unwrap();
+    for statement in [
+        "INSERT INTO undo_windows VALUES (1, 30)",
+        "INSERT INTO forced_from VALUES (2)",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let store = Store::open(&path).await.unwrap();
+    let rows: Vec<(i64, i64, i64, String, i64, bool, i64)> = sqlx::query_as(
+        "SELECT message, number, attempts, original, priority, is_copy, unprotected_since
+           FROM recipients
+          WHERE status = 'due' AND last_text = 'busy' AND next_attempt_at = message
+          ORDER BY message, number",
+    )
+    .fetch_all(store.reader())
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), 150);
+    for (at, row) in rows.iter().enumerate() {
+        let (message, number) = (at as i64 / 3 + 1, at as i64 % 3);
+        let original = "rfc822;c@d.example".to_owned();
+        assert_eq!(*row, (message, number, number, original, 0, false, 8));
+    }
+    let (incarnation, next) = store
+        .begin_incarnation("a", SystemTime::now())
+        .await
+        .unwrap();
+    assert_eq!(next, 51);
+    let longest = Duration::from_secs(3600);
+    let claimed = store
+        .claim_due(incarnation, SystemTime::now(), longest, 1_000)
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 50);
+    let first = &claimed[0];
+    assert_eq!((first.priority, first.is_binary), (None, false));
+    assert!(first.deadline.is_none() && first.release_at.is_none());
+    // A message takes its rows with it.
+    sqlx::query("DELETE FROM messages WHERE number = 1")
+        .execute(store.writer())
+        .await
+        .unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM recipients")
+        .fetch_one(store.reader())
+        .await
+        .unwrap();
+    assert_eq!(left, 147);
+    let habits = async |name: &str| {
+        let account = store.account_by_name(name).await.unwrap().unwrap();
+        let habits = store.habits(account.id).await.unwrap();
+        (
+            habits.undo.as_secs(),
+            habits.forces_from,
+            habits.priority.number(),
+        )
+    };
+    assert_eq!(habits("alice").await, (30, false, 0));
+    assert_eq!(habits("bob").await, (0, true, 0));
 }

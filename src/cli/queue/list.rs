@@ -117,6 +117,7 @@ pub fn recipient(to: &QueueRecipient) -> Value {
         "next_attempt_at": timestamp(to.next_attempt_at),
         "last_code": to.last_code,
         "last_text": to.last_text,
+        "copy": to.is_copy,
     })
 }
 
@@ -147,6 +148,7 @@ mod tests {
                 last_text: Some("busy\u{1b}[2J".into()),
                 notify: None,
                 original: None,
+                is_copy: false,
                 delay_told_at: None,
             }],
         }

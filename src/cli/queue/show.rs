@@ -60,7 +60,8 @@ fn text(message: &QueueMessage) -> String {
     lines.add("ret", message.ret.as_deref());
     lines.add("envid", message.envelope_id.as_deref());
     for to in &entry.recipients {
-        lines.add("recipient", Some(&format!("<{}>", to.address)));
+        let word = if to.is_copy { "copy for" } else { "recipient" };
+        lines.add(word, Some(&format!("<{}>", to.address)));
         lines.add("  state", Some(&state(to)));
         lines.add(
             "  last",
@@ -179,6 +180,7 @@ mod tests {
                     last_text: Some("busy\u{1b}[2J".into()),
                     notify: Some("NEVER".into()),
                     original: None,
+                    is_copy: false,
                     delay_told_at: Some(at),
                 }],
             },

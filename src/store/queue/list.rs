@@ -58,6 +58,8 @@ pub struct QueueRecipient {
     pub original: Option<String>,
     /// When its sender last heard that it is delayed.
     pub delay_told_at: Option<SystemTime>,
+    /// A copy for the folder of what the account of this address sent.
+    pub is_copy: bool,
 }
 
 /// What a recipient waits for.
@@ -193,6 +195,7 @@ pub(super) type RecipientColumns = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    bool,
 );
 
 fn entry(row: MessageColumns) -> QueueEntry {
@@ -210,7 +213,8 @@ fn entry(row: MessageColumns) -> QueueEntry {
 }
 
 pub(super) fn recipient(row: RecipientColumns) -> QueueRecipient {
-    let (_, number, address, state, attempts, at, code, text, notify, original, told_at) = row;
+    let (_, number, address, state, attempts, at, code, text, notify, original, told_at, is_copy) =
+        row;
     QueueRecipient {
         number,
         address: lossy(address),
@@ -222,6 +226,7 @@ pub(super) fn recipient(row: RecipientColumns) -> QueueRecipient {
         notify,
         original,
         delay_told_at: told_at.map(time),
+        is_copy,
     }
 }
 
@@ -235,7 +240,7 @@ macro_rules! recipient_columns {
             "r.message, r.number, r.address, ",
             $crate::store::queue::filter::state!(),
             ", r.attempts, r.next_attempt_at, r.last_code, r.last_text, r.notify, r.original,
-               r.delay_told_at "
+               r.delay_told_at, r.is_copy "
         )
     };
 }
