@@ -312,3 +312,38 @@ fn printed_records_are_found_where_they_are_published() {
     let unknown = server.gatepost(&["dns", "other.example"], "").unwrap_err();
     assert!(unknown.contains("has not been added"), "{unknown}");
 }
+
+/// A binary body is signed as it is, and its copy in base64 anew (RFC 6376 §5.3).
+#[test]
+fn binary_mail_is_signed_in_either_form() {
+    if !present("dkimpy", python_with("dkim").is_some()) {
+        return;
+    }
+    let takes = Hop::start(Behaviour::plain().offers("BINARYMIME"));
+    let lines = Hop::start(Behaviour::plain());
+    let place = format!("localhost:{}", lines.address().port());
+    let server = Server::with(relayed("takes.example", &takes).route(&format!(
+        "name = \"lines\"\ndomains = [\"lines.example\"]\ntransport = \"relay\"\n\
+         hosts = [\"{place}\"]\ntls = \"none\"\n"
+    )));
+    let records = add_keys(&server, &["--selector", "bin"]);
+    // The verifier would make CRLF of any LF.
+    let octets: Vec<u8> = (0..=255_u8)
+        .filter(|it| !matches!(it, b'\r' | b'\n'))
+        .cycle()
+        .take(5_000)
+        .collect();
+    let head = "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\
+                Content-Transfer-Encoding: binary\r\n";
+    let content = [head.as_bytes(), &letter("binary", ""), &octets, b"\r\n"].concat();
+    let from = format!("<{ALICE}> BODY=BINARYMIME");
+    let to = ["<bob@takes.example>", "<bob@lines.example>"];
+    submit(&mut server.signed_in(), &from, &to, &content);
+    let raw = takes.wait_for_messages(1).remove(0);
+    let copy = lines.wait_for_messages(1).remove(0);
+    assert!(!raw.content.is_ascii() && copy.content.is_ascii());
+    for transaction in [&raw, &copy] {
+        let found = verified(&transaction.content, &records);
+        signs_well(&found, &["bin-rsa", "bin-ed25519"]);
+    }
+}
