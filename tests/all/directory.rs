@@ -9,6 +9,7 @@ use std::{
 use crate::{
     hop::authority,
     peers::{self, Dovecot, Slapd},
+    scram::by_msmtp,
     server::{ALICE, BOB, PASSWORD, Server, Settings, send, sign_in, sign_in_scram, wait_for},
     wire::Client,
 };
@@ -203,6 +204,10 @@ fn users_of_dovecot_prove_their_passwords() {
     server.gatepost(&set, "a-password-of-our-own\n").unwrap();
     let (reply, _) = proved(ALICE, "a-password-of-our-own");
     assert!(reply.starts_with("235"), "{reply}");
+    let by_msmtp = by_msmtp(&server, peers::CY, peers::DOVECOT_SECRET);
+    for message in by_msmtp.into_iter().flatten() {
+        assert!(message.ends_with("Proved.\n"), "{message}");
+    }
     // Nobody is kept waiting by those who go away in between.
     let first = |name: &str| {
         let message = data_encoding::BASE64.encode(format!("n,,n={name},r=abcdefgh").as_bytes());

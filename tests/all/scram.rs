@@ -32,18 +32,18 @@ fn with_keys(settings: Settings) -> Server {
     server
 }
 
-#[test]
-fn msmtp_proves_its_password() {
+/// Sends as this user, by SCRAM and nothing else, from both ports; what bob got. None without msmtp.
+pub fn by_msmtp(server: &Server, user: &str, password: &str) -> Option<Vec<String>> {
     if !clients::present(
         "msmtp",
         clients::answers(Command::new("msmtp").arg("--version")),
     ) {
-        return;
+        return None;
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("message");
-    for message in clients::on_both_ports_of(&start(), "msmtp", |way| {
-        let content = format!("From: {ALICE}\nSubject: {}\n\nProved.\n", way.subject);
+    Some(clients::on_both_ports_of(server, "msmtp", |way| {
+        let content = format!("From: {user}\nSubject: {}\n\nProved.\n", way.subject);
         std::fs::write(&file, content).unwrap();
         let starttls = if way.mode == "implicit" { "off" } else { "on" };
         let mut command = Command::new("sh");
@@ -51,15 +51,20 @@ fn msmtp_proves_its_password() {
             "-c",
             &format!(
                 "exec msmtp --file=/dev/null --host=localhost --tls=on --auth=scram-sha-256 \
-                 --port={} --tls-starttls={starttls} --tls-trust-file='{}' --user={ALICE} \
-                 --from={ALICE} --passwordeval='echo {PASSWORD}' {BOB} <'{}'",
+                 --port={} --tls-starttls={starttls} --tls-trust-file='{}' --user={user} \
+                 --from={user} --passwordeval='echo {password}' {BOB} <'{}'",
                 way.port,
                 way.ca.display(),
                 file.display()
             ),
         ]);
         command
-    }) {
+    }))
+}
+
+#[test]
+fn msmtp_proves_its_password() {
+    for message in by_msmtp(&start(), ALICE, PASSWORD).into_iter().flatten() {
         assert!(message.ends_with("Proved.\n"), "{message}");
     }
 }
