@@ -184,6 +184,19 @@ impl Accounts {
             warn!(account = name, "the directory knows no address for a user");
             return Err(Stop::Failed);
         };
+        // Else one user could have an account for every spelling that the directory forgives, each with
+        // limits of its own; get round one that was closed; or call himself like one of ours.
+        match self.store.is_address_taken(&address.folded_key()).await {
+            Ok(false) => {}
+            Ok(true) => {
+                warn!(account = name, %address, "another account has the address of a directory's user");
+                return Ok(false);
+            }
+            Err(error) => {
+                error!(%error, "cannot look accounts up");
+                return Err(Stop::Failed);
+            }
+        }
         let account = NewAccount {
             name,
             password_hash: &SecretString::from(NO_PASSWORD),

@@ -424,6 +424,21 @@ impl Store {
         Ok(change.commit().await?)
     }
 
+    /// Whether any account, a disabled one too, has this address as its own or may send as it by
+    /// name. `folded` is its [`Mailbox::folded_key`].
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn is_address_taken(&self, folded: &str) -> Result<bool, AccountError> {
+        let taken: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM account_addresses WHERE folded = $1 AND kind = 'exact')",
+        )
+        .bind(folded)
+        .fetch_one(self.reader())
+        .await?;
+        Ok(taken)
+    }
+
     /// Whether an enabled account has this mailbox as an exact address, or it is the postmaster of
     /// one of our domains (RFC 5321 §4.5.1). `folded` is its [`Mailbox::folded_key`].
     ///

@@ -93,6 +93,11 @@ fn users_of_openldap_sign_in() {
         peers::LDAP_SECRET,
         "carol@example.org",
     );
+    // One person has one account, whatever name the directory forgives, also when it is closed.
+    refused(&server, "carol", peers::LDAP_SECRET);
+    server.manage(&["user", "disable", "carol@example.org"]);
+    refused(&server, "carol", peers::LDAP_SECRET);
+    refused(&server, "carol@elsewhere.example", peers::LDAP_SECRET);
     // The address is the directory's.
     knows(
         &server,
